@@ -1,0 +1,147 @@
+"""Train the models of `vaeaudit.zoo` from scratch and write weights, cards and images.
+
+    python scripts/train_zoo.py --data DIR [--only NAME ...]
+
+`--data` is a folder in torchvision's layout; what is missing there is downloaded by torchvision.
+Seeded: the same torch version on the same kind of machine repeats the weights. About ten minutes
+on two CPU cores. Weights are rounded to float16 before the figures of the card are measured, so
+the cards describe exactly what ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaeaudit.zoo.models import build
+
+ZOO = Path(__file__).resolve().parent.parent / "vaeaudit" / "zoo"
+DATASETS = {"mnist": torchvision.datasets.MNIST, "fashion-mnist": torchvision.datasets.FashionMNIST}
+IMAGES_PER_CLASS = 30
+DENSE = {"latent": 20, "hidden": 256}
+RECIPES: dict[str, dict[str, object]] = {
+    "mnist-vae": {"data": "mnist", "architecture": "DenseAutoencoder", "options": DENSE, "beta": 1.0, "epochs": 40},
+    "mnist-vae-beta4": {"data": "mnist", "architecture": "DenseAutoencoder", "options": DENSE, "beta": 4.0, "epochs": 40},
+    "mnist-vae-beta10": {"data": "mnist", "architecture": "DenseAutoencoder", "options": DENSE, "beta": 10.0, "epochs": 40},
+    "mnist-ae": {"data": "mnist", "architecture": "DenseAutoencoder", "options": {**DENSE, "variational": False}, "beta": None, "epochs": 40},
+    "fashion-conv-vae": {"data": "fashion-mnist", "architecture": "ConvolutionalVAE", "options": {"latent": 16}, "beta": 1.0, "epochs": 25},
+}  # fmt: skip
+BATCH, LEARNING_RATE, SEED = 100, 1e-3, 2016
+
+
+def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(q(z|x) || N(0, I)) in nats, `(batch,)`."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+
+
+def loss_terms(model: nn.Module, images: Tensor, beta: float | None) -> tuple[Tensor, Tensor]:
+    """Reconstruction term and KL of each image, both `(batch,)`.
+
+    Bernoulli negative log-likelihood on grey pixels for a VAE, squared error for an AE.
+    """
+    if beta is None:
+        reconstruction = model.decode(model.encode(images))
+        return F.mse_loss(reconstruction, images, reduction="none").flatten(1).sum(1), images.new_zeros(len(images))
+    mean, log_variance = model.encode(images)
+    latents = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+    reconstruction = model.decode(latents).clamp(1e-6, 1 - 1e-6)
+    nll = F.binary_cross_entropy(reconstruction, images, reduction="none").flatten(1).sum(1)
+    return nll, kl_to_prior(mean, log_variance)
+
+
+def train(model: nn.Module, images: Tensor, *, beta: float | None, epochs: int) -> None:
+    """Adam at a cosine-annealed rate."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+    for epoch in range(epochs):
+        total = 0.0
+        for index in torch.randperm(len(images)).split(BATCH):
+            fit, kl = loss_terms(model, images[index], beta)
+            loss = (fit + (beta or 0.0) * kl).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(index)
+        schedule.step()
+        print(f"  epoch {epoch + 1:3d}/{epochs}  loss {total / len(images):.3f}", flush=True)
+
+
+@torch.no_grad()
+def measure(model: nn.Module, images: Tensor, beta: float | None) -> dict[str, float | int]:
+    """The figures of the card, on the whole test set, with the mean code for reconstruction."""
+    encoded = model.encode(images)
+    mean = encoded if beta is None else encoded[0]
+    error = (model.decode(mean) - images).square().flatten(1)
+    figures: dict[str, float | int] = {
+        "reconstruction_mse": float(error.mean()),
+        "reconstruction_l2": float(error.sum(1).sqrt().mean()),
+        "active_units": int((mean.var(0) > 0.01).sum()),
+    }
+    if beta is not None:
+        terms = [loss_terms(model, images, beta) for _ in range(10)]
+        figures["elbo"] = -float(torch.stack([fit + kl for fit, kl in terms]).mean())
+        figures["kl"] = float(terms[0][1].mean())
+    return figures
+
+
+def pixels(data: str, root: str, *, train: bool) -> tuple[Tensor, Tensor]:
+    dataset = DATASETS[data](root, train=train, download=not Path(root).exists())
+    return dataset.data[:, None].float() / 255, dataset.targets
+
+
+def write_images(data: str, root: str) -> None:
+    """Ship the first images of each class of the test set, in the order of the test set."""
+    dataset = DATASETS[data](root, train=False)
+    labels = dataset.targets.numpy()
+    index = np.sort(np.concatenate([np.flatnonzero(labels == k)[:IMAGES_PER_CLASS] for k in range(10)]))
+    tensors = {
+        "images": dataset.data[index][:, None].contiguous(),
+        "labels": dataset.targets[index].to(torch.uint8),
+        "index": torch.from_numpy(index).to(torch.int32),
+    }
+    save_file(tensors, ZOO / "images" / f"{data}.safetensors")
+
+
+def make(name: str, root: str) -> dict[str, object]:
+    recipe = RECIPES[name]
+    torch.manual_seed(SEED)
+    model = build(recipe["architecture"], recipe["options"])
+    started = time.perf_counter()
+    train(model, pixels(recipe["data"], root, train=True)[0], beta=recipe["beta"], epochs=recipe["epochs"])
+    seconds = time.perf_counter() - started
+    weights = {key: value.half() for key, value in model.state_dict().items()}
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    save_file(weights, ZOO / "weights" / f"{name}.safetensors")
+    torch.manual_seed(SEED)
+    figures = measure(model.eval(), pixels(recipe["data"], root, train=False)[0], recipe["beta"])
+    training = {"batch": BATCH, "optimiser": "Adam", "learning_rate": LEARNING_RATE, "seed": SEED,
+                "torch": torch.__version__, "seconds": round(seconds)}  # fmt: skip
+    return {**recipe, "training": training, "test_figures": {k: round(v, 5) for k, v in figures.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder in torchvision's layout")
+    parser.add_argument("--only", nargs="*", choices=RECIPES, default=list(RECIPES))
+    options = parser.parse_args()
+    path = ZOO / "cards.json"
+    cards = json.loads(path.read_text()) if path.exists() else {}
+    for data in DATASETS:
+        write_images(data, options.data)
+    for name in options.only:
+        print(name, flush=True)
+        cards[name] = make(name, options.data)
+        path.write_text(json.dumps({key: cards[key] for key in RECIPES if key in cards}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

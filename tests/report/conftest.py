@@ -1,0 +1,210 @@
+"""A synthetic report whose curves, hinges and spectra are chosen, not measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vaeaudit.health import Finding
+from vaeaudit.report.model import AuditReport, Curves, Damage, Gallery, GeometryScores, Provenance
+from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
+
+MakeReport = Callable[..., AuditReport]
+NO_FIGURE = Estimate(value=math.nan, low=-math.inf, high=math.inf, n=0)
+WARNING = Finding(
+    name="attack_not_converged",
+    severity="warning",
+    message="4 % of the optimisations stopped before they met their tolerance.",
+    remedy="Allow more steps: max_iterations=2000.",
+)
+INVALID = Finding(
+    name="gradient_masked",
+    severity="invalid",
+    message="A perturbed copy of the model is far easier to fool, so its gradients mislead the attack.",
+    remedy="Audit the model without its quantisation step.",
+    affects=("hinge", "encoder"),
+)
+
+
+@pytest.fixture(scope="session")
+def make_report() -> MakeReport:
+    """The maker of synthetic reports; see `synthetic`."""
+    return synthetic
+
+
+def synthetic(
+    *,
+    name: str = "beta-vae",
+    pairs: int = 50,
+    strengths: int = 24,
+    censored: int = 0,
+    excluded: int = 0,
+    shift: float = 0.0,
+    reach: float = 6.0,
+    event: tuple[int, ...] = (1, 12, 12),
+    gallery: bool = True,
+    sections: bool = True,
+    health: tuple[Finding, ...] = (WARNING,),
+    seed: int = 0,
+    **changes: Any,
+) -> AuditReport:
+    """A report of broken-stick curves.
+
+    The last `censored` pairs do not saturate, the first `excluded` pairs are excluded; `shift` is added to
+    every pair's hinge, on top of a spread that depends on the seed alone; `event` is the shape of one input;
+    `sections` says whether damage and pullback scores were measured; `changes` replace fields of the report.
+    """
+    curves = _curves(pairs, strengths, censored, excluded, shift, reach, seed)
+    kept = np.where(curves.excluded, np.nan, 1.0)
+    report = AuditReport(
+        name=name,
+        hinge=_estimate(curves.hinge * kept, unit="distortion", higher_is_better=True, open_above=censored > 0),
+        auddc=_estimate(curves.auddc * kept, statistic="mean", unit="area", higher_is_better=True),
+        linearity=_estimate(curves.linearity * kept),
+        floor=_estimate(curves.floor * kept),
+        reach=_estimate(curves.reach * kept, statistic="mean", unit="input units"),
+        reconstruction_error=Estimate(value=2.15, low=2.02, high=2.31, n=pairs, unit="input units", statistic="mean"),
+        damage=_damage(seed) if sections else None,
+        encoder=_geometry("wasserstein", 11.0, 64, seed) if sections else None,
+        decoder=_geometry("decoder", 4.0, 64, seed + 1) if sections else None,
+        round_trip=_geometry("round_trip", 30.0, 64, seed + 2) if sections else None,
+        curves=curves,
+        health=health,
+        provenance=_provenance(seed),
+        gallery=_gallery(curves, event, seed) if gallery else None,
+    )
+    return dataclasses.replace(report, **changes)
+
+
+def _estimate(
+    values: np.ndarray[Any, Any], *, statistic: Any = "median", open_above: bool = False, **attributes: Any
+) -> Estimate:
+    """An estimate with a normal interval: quick, and good enough to be looked at."""
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return dataclasses.replace(NO_FIGURE, statistic=statistic, **attributes)
+    value = float(np.median(values) if statistic == "median" else np.mean(values))
+    half = 1.96 * float(np.std(values)) / math.sqrt(values.size) if values.size >= SMALLEST_SAMPLE else math.inf
+    high = math.inf if open_above else value + half
+    return Estimate(value=value, low=value - half, high=high, n=values.size, statistic=statistic, **attributes)
+
+
+def _curves(pairs: int, strengths: int, censored: int, excluded: int, shift: float, reach: float, seed: int) -> Curves:
+    rng = np.random.default_rng(seed)
+    hinge = np.clip(0.5 + 0.12 * rng.standard_normal(pairs), 0.15, 0.85) + shift
+    order = np.arange(pairs)
+    left_out, open_ended = order < excluded, order >= pairs - censored
+    reached = np.where(open_ended, 0.7 * hinge, 1.15 * hinge)
+    distortion = reached[:, None] / (1 + np.geomspace(0.02, 60, strengths))[None, :]
+    gap = np.maximum(0, 1 - distortion / hinge[:, None]) * 0.97 + 0.01
+    gap[left_out] = np.nan
+    return Curves(
+        strengths=np.geomspace(1e-3, 1e3, strengths),
+        distortion=distortion,
+        gap=gap,
+        divergence=200 * gap**2,
+        objective=200 * gap**2 + distortion,
+        converged=rng.random((pairs, strengths)) > 0.04,
+        originals=order,
+        targets=order[::-1].copy(),
+        reach=reach * (1 + 0.1 * rng.standard_normal(pairs)),
+        excluded=left_out,
+        hinge=np.where(open_ended, reached, hinge),
+        censored=open_ended,
+        floor=np.full(pairs, 0.01),
+        slope=0.97 / hinge,
+        r_squared=np.full(pairs, 0.999),
+        linearity=np.clip(0.99 + 0.004 * rng.standard_normal(pairs), 0, 1),
+        auddc=hinge / 2,
+    )
+
+
+def _damage(seed: int) -> Damage:
+    rng = np.random.default_rng(seed)
+    radii = np.array([0.5, 1.0, 2.0])
+    displacement = radii * (2.4 + 0.5 * rng.standard_normal((32, 1))) ** 0.9
+    return Damage(
+        radii=radii,
+        displacement=displacement,
+        images=np.arange(32),
+        estimates=tuple(
+            _estimate(column, statistic="mean", unit="input units", higher_is_better=False) for column in displacement.T
+        ),
+        gains=tuple(
+            _estimate(column / radius, statistic="mean", higher_is_better=False)
+            for column, radius in zip(displacement.T, radii, strict=True)
+        ),
+    )
+
+
+def _geometry(metric: str, radius: float, images: int, seed: int) -> GeometryScores:
+    rng = np.random.default_rng(seed)
+    eigenvalues = radius * np.exp(-0.35 * np.arange(20)) * np.exp(0.25 * rng.standard_normal((images, 20)))
+    eigenvalues = -np.sort(-eigenvalues, axis=1)
+    eigenvalues[:, 16:] = 0.0
+    share = eigenvalues[:, :16] / eigenvalues[:, :16].sum(axis=1, keepdims=True)
+    entropy = -(share * np.log(share)).sum(axis=1)
+    ratio = eigenvalues[:, :16] / eigenvalues[:, :1]
+    return GeometryScores(
+        metric=metric,
+        spectral_radius=_estimate(eigenvalues[:, 0], higher_is_better=False),
+        condition_number=_estimate(np.sqrt(eigenvalues[:, 0] / eigenvalues[:, 15]), higher_is_better=False),
+        von_neumann_entropy=_estimate(entropy, unit="nats"),
+        effective_rank=_estimate(np.exp(entropy)),
+        entropy_khan2022=_estimate(-(ratio * np.log(ratio)).sum(axis=1)),
+        trace=_estimate(eigenvalues.sum(axis=1), higher_is_better=False),
+        log_pseudo_determinant=_estimate(np.log(eigenvalues[:, :16]).sum(axis=1)),
+        active_units=Estimate(value=16, low=15, high=17, n=images, unit="units", statistic="count"),
+        eigenvalues=eigenvalues,
+        images=np.arange(images),
+    )
+
+
+def _gallery(curves: Curves, event: tuple[int, ...], seed: int) -> Gallery:
+    shown = np.arange(len(curves.originals))[-3:]
+    columns = np.arange(len(curves.strengths))[:: -(-len(curves.strengths) // 5)]
+    originals, targets = _shapes(event, len(shown), seed), _shapes(event, len(shown), seed + 1)
+    weight = np.nan_to_num(1 - curves.gap[np.ix_(shown, columns)], nan=0.0)
+    weight = weight.reshape(len(shown), len(columns), *(1 for _ in event))
+    mixed = (1 - weight) * originals[:, None] + weight * targets[:, None]
+    noise = 0.25 * weight * np.random.default_rng(seed).standard_normal(mixed.shape)
+    return Gallery(
+        pairs=shown,
+        strengths=columns,
+        bounds=(0.0, 1.0),
+        originals=originals,
+        targets=targets,
+        original_reconstructions=0.9 * originals,
+        target_reconstructions=0.9 * targets,
+        adversarials=np.clip(originals[:, None] + noise, 0, 1).astype(np.float32),
+        reconstructions=(0.9 * mixed).astype(np.float32),
+    )
+
+
+def _shapes(event: tuple[int, ...], count: int, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Rings and bars: something an eye can tell apart."""
+    along = [np.linspace(-1, 1, size) for size in event]
+    grid = np.meshgrid(*along, indexing="ij")[-2:]
+    distance = np.sqrt(np.sum(np.square(grid), axis=0))
+    pictures = [
+        np.exp(-(((distance - 0.3 - 0.2 * k) if seed % 2 == 0 else grid[-1] - 0.3 * (k - 1)) ** 2) / 0.03)
+        for k in range(count)
+    ]
+    return np.stack(pictures).astype(np.float32)
+
+
+def _provenance(seed: int) -> Provenance:
+    return Provenance(
+        preset="standard",
+        seed=seed,
+        settings={"divergence": "kl", "penalty": "l2_squared", "strengths": 24, "samples": 100},
+        environment={"vaeaudit": "0.1.0", "torch": "2.15.0", "python": "3.11.7", "device": "cpu", "dtype": "float32"},
+        weights="a3f1" * 16,
+        data="09be" * 16,
+        seconds={"targeted attack": 41.2, "damage": 6.4, "geometry": 3.9},
+    )

@@ -1,0 +1,125 @@
+"""From measured arrays to the estimates of a report."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaeaudit.checkpoint import Arrays
+from vaeaudit.geometry import scores
+from vaeaudit.report.model import Curves, Damage, Gallery, GeometryScores
+from vaeaudit.statistics import Estimate, count_above, estimate
+from vaeaudit.tradeoff import areas_under, fit_hinge
+
+INPUT_UNITS = "L2, input units"
+SHOWN_STRENGTHS = 5
+_CLEARLY = 3.0
+_SMALLEST_REACH = 0.01
+"""A pair's reach is clearly positive above this share of its span, and above three standard errors."""
+
+Floats = NDArray[np.float64]
+
+
+def curves_of(
+    arrays: Arrays, strengths: Floats, spans: Floats, pairs: NDArray[np.int64], seed: int
+) -> Curves:
+    """Trade-off curves of all pairs, with their hinges.
+
+    Args:
+        arrays: from `Measurements.tradeoff`.
+        strengths: C in the arrays' order, `(strengths,)`.
+        spans: L2(x - t), `(pairs,)`.
+        pairs: positions of originals and targets in the user's data, `(pairs, 2)`.
+        seed: seed of the bootstrap.
+    """
+    order = np.argsort(strengths)
+    reach = arrays["original_distance"] - arrays["target_distance"]
+    clear = np.maximum(_SMALLEST_REACH * spans, _CLEARLY * arrays["reach_error"])
+    excluded = ~(reach > clear)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = (arrays["adversarial_distance"] - arrays["target_distance"][:, None]) / reach[:, None]
+    gap = np.where(excluded[:, None], np.nan, gap)[:, order]
+    distortion = arrays["distortion"][:, order]
+    fit = fit_hinge(distortion, gap, seed=seed)
+    return Curves(
+        strengths=strengths[order], distortion=distortion, gap=gap, divergence=arrays["divergence"][:, order],
+        objective=arrays["objective"][:, order], converged=arrays["converged"][:, order],
+        originals=pairs[:, 0], targets=pairs[:, 1], reach=reach, excluded=excluded,
+        hinge=fit.hinge, censored=fit.censored & ~excluded, floor=fit.floor, slope=fit.slope,
+        r_squared=fit.r_squared, linearity=fit.linearity, auddc=areas_under(distortion, gap),
+    )  # fmt: skip
+
+
+def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64], seed: int) -> Damage:
+    """Estimates of untargeted damage at each budget."""
+    columns = [displacement[:, i] for i in range(len(radii))]
+    return Damage(
+        radii=np.array(radii), displacement=displacement, images=images,
+        estimates=tuple(
+            estimate(c, statistic="mean", unit=INPUT_UNITS, higher_is_better=False, seed=seed) for c in columns
+        ),
+        gains=tuple(
+            estimate(c / r, statistic="mean", unit="per unit of distortion", higher_is_better=False, seed=seed)
+            for c, r in zip(columns, radii, strict=True)
+        ),
+    )  # fmt: skip
+
+
+def active_units_of(activity: Arrays, images: int) -> Estimate:
+    """How many latent units are active (definitions D9)."""
+    return count_above(activity["variance"], activity["error"], scores.ACTIVE_VARIANCE, n=images)
+
+
+def geometry_of(arrays: Arrays, part: str, metric: str, active: Estimate, seed: int) -> GeometryScores:
+    """Scores of one of encoder, decoder and round trip.
+
+    Args:
+        arrays: from `Measurements.spectra`.
+        part: whose.
+        metric: name of its metric.
+        active: number of active latent units.
+        seed: seed of the bootstrap.
+    """
+    values = torch.from_numpy(arrays[f"{part}.eigenvalues"])
+    error = torch.from_numpy(arrays[f"{part}.error"])
+
+    def over_images(figures: torch.Tensor, unit: str, better: bool | None) -> Estimate:
+        return estimate(figures.numpy(), unit=unit, higher_is_better=better, seed=seed)
+
+    condition = estimate(arrays[f"{part}.condition"], unit="", higher_is_better=False, seed=seed)
+    return GeometryScores(
+        metric=metric,
+        spectral_radius=over_images(scores.spectral_radius(values), "", False),
+        condition_number=condition if active.value >= 2 else condition.distrusted(),
+        von_neumann_entropy=over_images(scores.von_neumann_entropy(values), "nats", None),
+        effective_rank=over_images(scores.effective_rank(values), "directions", None),
+        entropy_khan2022=over_images(scores.entropy_khan2022(values), "", None),
+        trace=over_images(scores.trace(values), "", False),
+        log_pseudo_determinant=over_images(scores.log_pseudo_determinant(values, error), "", None),
+        active_units=active,
+        eigenvalues=arrays[f"{part}.eigenvalues"],
+        images=arrays["images"],
+    )
+
+
+def gallery_of(arrays: Arrays, pictures: Arrays, curves: Curves, order: NDArray[np.int64], bounds: tuple[float, float]) -> Gallery:
+    """The first few pairs at a few strengths that spread evenly over the distortion.
+
+    Args:
+        arrays: from `Measurements.tradeoff`.
+        pictures: from `Measurements.pair_pictures`.
+        curves: the curves of all pairs.
+        order: what sorted the arrays' strengths.
+        bounds: of the input space.
+    """
+    middle = np.nanmedian(curves.distortion, axis=0)
+    levels = np.linspace(middle.min(), middle.max(), SHOWN_STRENGTHS)
+    columns = np.unique([int(np.abs(middle - level).argmin()) for level in levels])[::-1]
+    shown = len(pictures["originals"])
+    return Gallery(
+        pairs=np.arange(shown), strengths=columns.astype(np.int64), bounds=bounds,
+        adversarials=arrays["adversarial"][:shown][:, order[columns]],
+        reconstructions=arrays["adversarial_reconstruction"][:shown][:, order[columns]],
+        **pictures,
+    )  # fmt: skip

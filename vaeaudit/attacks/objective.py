@@ -1,0 +1,119 @@
+"""Objectives of the attacks, evaluated in micro-batches, with their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.divergences import Divergence
+from vaeaudit.errors import GradientError, OptionError
+from vaeaudit.latent import Posterior
+
+Penalty = Literal["l2_squared", "l2"]
+PENALTIES: tuple[Penalty, ...] = ("l2_squared", "l2")
+_ELEMENTS_AT_ONCE = 2**21
+_SMOOTHING = 1e-4
+
+
+def rows_at_once(n: int) -> int:
+    """Rows of `n` input elements that a micro-batch holds."""
+    return max(1, min(2048, _ELEMENTS_AT_ONCE // n))
+
+
+def in_batches(function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    """Apply a function to long batches in micro-batches, without gradients."""
+    size = rows_at_once(arguments[0][0].numel())
+    with torch.no_grad():
+        return torch.cat([function(*part) for part in zip(*(a.split(size) for a in arguments), strict=True)])
+
+
+def gradient_of(values: Tensor, inputs: Tensor) -> Tensor:
+    """Gradient of the sum of `values` with respect to `inputs`.
+
+    Raises:
+        GradientError: no gradient flows from one to the other.
+    """
+    if not values.requires_grad:
+        raise GradientError(
+            "no gradient flows from the model's output to its input: it is detached, computed under torch.no_grad(), "
+            "or not differentiable (rounding, argmax, numpy). Pass a differentiable encoder and decoder."
+        )
+    (gradient,) = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
+    if gradient is None:
+        raise GradientError(
+            "the model's output does not depend on its input through differentiable operations; "
+            "pass a differentiable encoder and decoder"
+        )
+    return gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentObjective:
+    """Delta(q(z|x+d), q(z|t)) + C * P(d), one problem a row (definitions D1).
+
+    Attributes:
+        autoencoder: the model.
+        originals: x, `(pairs, *event)`.
+        targets: posteriors of t, `(pairs, *latent)`.
+        spans: L2(x - t), `(pairs,)`; the scale on which the unsquared norm is smoothed at zero.
+        divergence: Delta.
+        penalty: P, the squared or the plain L2 norm.
+    """
+
+    autoencoder: Autoencoder
+    originals: Tensor
+    targets: Posterior
+    spans: Tensor
+    divergence: Divergence
+    penalty: Penalty
+
+    def __post_init__(self) -> None:
+        if self.penalty not in PENALTIES:
+            raise OptionError(f"unknown penalty {self.penalty!r}; choose one of {', '.join(PENALTIES)}")
+
+    def latent_divergence(self, points: Tensor, pairs: Tensor) -> Tensor:
+        """Delta at distortions `(rows, n)` of the given pairs, `(rows,)`."""
+        originals = self.originals[pairs]
+        posterior = self.autoencoder.encode(originals + points.view_as(originals))
+        return self.divergence(posterior, self.targets[pairs])
+
+    def divergences_of(self, inputs: Tensor, pairs: Tensor) -> Tensor:
+        """Delta of finished inputs `(rows, *event)` to the targets of the given pairs, float64."""
+        encode, targets = self.autoencoder.encode, self.targets
+        return in_batches(lambda x, i: self.divergence(encode(x), targets[i]), inputs, pairs).double()
+
+    def size(self, points: Tensor) -> Tensor:
+        """P of distortions `(..., n)`, exact, float64."""
+        squares = points.double().square().sum(-1)
+        return squares if self.penalty == "l2_squared" else squares.sqrt()
+
+    def with_gradient(self, points: Tensor, pairs: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Objective `(rows,)` in float64 and its gradient `(rows, n)`."""
+        size = rows_at_once(points.shape[1])
+        parts = [
+            self._divergence_with_gradient(p, i)
+            for p, i in zip(points.split(size), pairs.split(size), strict=True)
+        ]  # fmt: skip
+        value, gradient = (torch.cat(part) for part in zip(*parts, strict=True))
+        penalty, slope = self._smooth_penalty(points, pairs)
+        scaled = (strengths * slope).to(points.dtype)
+        return value.double() + strengths * penalty, torch.addcmul(gradient, scaled[:, None], points)
+
+    def _divergence_with_gradient(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = points.detach().requires_grad_()
+        value = self.latent_divergence(inputs, pairs)
+        return value.detach(), gradient_of(value, inputs)
+
+    def _smooth_penalty(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """P and the factor by which its gradient is a multiple of d."""
+        squares = points.double().square().sum(1)
+        if self.penalty == "l2_squared":
+            return squares, torch.full_like(squares, 2.0)
+        rounding = _SMOOTHING * self.spans[pairs].double()
+        norm = (squares + rounding.square()).sqrt()
+        return norm - rounding, 1 / norm

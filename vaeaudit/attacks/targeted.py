@@ -1,0 +1,306 @@
+"""The targeted latent attack of Tabacof et al. (2016), over a series of the regularising constant C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vaeaudit.attacks.objective import LatentObjective, Penalty
+from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.divergences import divergence_named
+from vaeaudit.errors import DataError, GradientError, OptionError
+from vaeaudit.optimize import BoxLBFGS, minimize
+
+PAIRS_AT_ONCE = 25
+STATE_BYTES = 2**30
+"""Memory for the optimiser's own state; with larger inputs fewer pairs are solved at once."""
+AUTOMATIC = 24
+OCTAVES = (-9.0, 7.0)
+"""Reach of the automatic series around the strength at which going to the target is break-even."""
+Strengths = Sequence[float] | Tensor | str | int | None
+STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
+    "tabacof2016": lambda: torch.logspace(-20, 20, 100, base=2, dtype=torch.float64) / 100,
+}
+"""Named series. Paper A summed the divergence over a batch of 100 copies: its C is 100 times ours."""
+_SCOUT_EVERY = 4
+_ROUNDS = 3
+_IMPROVEMENT = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetedAttack:
+    """What the attack found for each pair and strength.
+
+    Attributes:
+        strengths: C, ascending, `(strengths,)`.
+        adversarial: x + d, inside the bounds, `(pairs, strengths, *event)`.
+        distortion: L2(d), input units, `(pairs, strengths)`.
+        relative_distortion: L2(d) / L2(x - t), the X of the trade-off curve, `(pairs, strengths)`.
+        divergence: Delta(q(z|x+d), q(z|t)), `(pairs, strengths)`.
+        objective: Delta + C * P, `(pairs, strengths)`.
+        converged: whether the last polish met its tolerance, `(pairs, strengths)`.
+        gradient_evaluations: spent on each pair, `(pairs,)`.
+        divergence_name: the divergence used (`kl` becomes `mean_l2` for deterministic codes).
+        penalty: the penalty used.
+    """
+
+    strengths: Tensor
+    adversarial: Tensor
+    distortion: Tensor
+    relative_distortion: Tensor
+    divergence: Tensor
+    objective: Tensor
+    converged: Tensor
+    gradient_evaluations: Tensor
+    divergence_name: str
+    penalty: Penalty
+
+
+def targeted(
+    ae: Autoencoder,
+    originals: Tensor,
+    targets: Tensor,
+    strengths: Strengths = None,
+    divergence: str = "kl",
+    penalty: Penalty = "l2_squared",
+    seed: int = 0,
+    *,
+    restarts: int = 0,
+    solver: BoxLBFGS | None = None,
+) -> TargetedAttack:
+    """Move each original's posterior onto its target's with the smallest distortion.
+
+    For every pair and every strength C: min over d of Delta(q(z|x+d), q(z|t)) + C * P(d), subject to
+    low <= x + d <= high (Tabacof et al. 2016; definitions D1). Every fourth strength is first solved
+    roughly from both ends, the original (paper A's start) and the target. A solution found at one
+    strength is a candidate at all others, at no cost, since only the factor of its penalty changes;
+    each strength then starts from its best candidate, until no candidate improves on another.
+
+    Args:
+        ae: the model.
+        originals: x, `(pairs, *event)`.
+        targets: t, `(pairs, *event)`.
+        strengths: the series of C; or how many values the automatic series has (None: 24);
+            or the name of a series, "tabacof2016".
+        divergence: Delta, one of `vaeaudit.divergences.DIVERGENCES`.
+        penalty: P, "l2_squared" (what paper A ran) or "l2".
+        seed: seed of the restarts.
+        restarts: random starts beside the two ends.
+        solver: settings of the optimiser.
+
+    Raises:
+        DataError: originals and targets do not match.
+        OptionError: unknown divergence or penalty, or unusable strengths.
+        GradientError: no gradient reaches the input.
+    """
+    originals, targets = _checked(ae, originals, targets)
+    with ae.at_rest(seed):
+        objective, name = _prepare(ae, originals, targets, divergence, penalty)
+        series = _series(strengths, objective, targets)
+        search = _Search(ae=ae, series=series, restarts=restarts, seed=seed, solver=solver or BoxLBFGS(tolerance=1e-5))
+        parts = []
+        for rows in torch.arange(len(originals), device=originals.device).split(pairs_at_once(originals[0].numel(), len(series))):
+            parts.append(search.solve(_rows(objective, rows), targets[rows]))
+    distortions, converged, evaluations, values = (torch.cat(part) for part in zip(*parts, strict=True))
+    return _result(originals, distortions, converged, evaluations, values, objective, series, name)
+
+
+def _prepare(
+    ae: Autoencoder, originals: Tensor, targets: Tensor, divergence: str, penalty: Penalty
+) -> tuple[LatentObjective, str]:
+    """The objective of all pairs, and the name of the divergence it uses."""
+    with torch.no_grad():
+        posterior = ae.encode(targets).detach()
+    name, delta = divergence_named(divergence, deterministic=posterior.log_variance is None)
+    spans = (originals - targets).flatten(1).norm(dim=1)
+    objective = LatentObjective(
+        autoencoder=ae, originals=originals, targets=posterior, spans=spans, divergence=delta, penalty=penalty
+    )
+    return objective, name
+
+
+def pairs_at_once(n: int, strengths: int) -> int:
+    """Pairs whose problems are solved in one batch, for inputs of `n` elements."""
+    return max(1, min(PAIRS_AT_ONCE, STATE_BYTES // (4 * 30 * n * strengths)))
+
+
+def strength_series(
+    ae: Autoencoder, originals: Tensor, targets: Tensor, strengths: Strengths = None, *,
+    divergence: str = "kl", penalty: Penalty = "l2_squared",
+) -> Tensor:  # fmt: skip
+    """The series of C that `targeted` would use for these pairs, ascending, `(strengths,)`, float64."""
+    originals, targets = _checked(ae, originals, targets)
+    with ae.at_rest():
+        return _series(strengths, _prepare(ae, originals, targets, divergence, penalty)[0], targets)
+
+
+def _automatic(objective: LatentObjective, targets: Tensor, count: int) -> Tensor:
+    """A log series around the pairs' median break-even strength, ascending, `(count,)`, float64.
+
+    At C = Delta(q(z|x), q(z|t)) / P(t - x) staying and going all the way to the target cost the same.
+
+    Raises:
+        GradientError: the encoder does not tell originals from targets.
+    """
+    pairs = torch.arange(len(targets), device=targets.device)
+    apart = (targets - objective.originals).flatten(1)
+    with torch.no_grad():
+        stay = objective.latent_divergence(torch.zeros_like(apart), pairs).double()
+    centre = (stay / objective.size(apart)).nan_to_num(0, 0, 0).median()
+    if not centre > 0:
+        raise GradientError(
+            "the encoder gives originals and targets the same posterior, so there is nothing to attack: "
+            "it ignores its input, or all latent units have collapsed"
+        )
+    octaves = torch.linspace(*OCTAVES, count, dtype=torch.float64, device=centre.device)
+    return centre * 2.0**octaves
+
+
+def _series(strengths: Strengths, objective: LatentObjective, targets: Tensor) -> Tensor:
+    if strengths is None or (isinstance(strengths, int) and strengths > 0):
+        return _automatic(objective, targets, strengths or AUTOMATIC)
+    if isinstance(strengths, str):
+        if strengths not in STRENGTH_SERIES:
+            raise OptionError(f"unknown strengths {strengths!r}; choose one of {', '.join(STRENGTH_SERIES)}, or pass numbers")
+        series = STRENGTH_SERIES[strengths]()
+    else:
+        series = torch.as_tensor(strengths, dtype=torch.float64)
+    if series.ndim != 1 or len(series) == 0 or not bool((series.isfinite() & (series >= 0)).all()):
+        raise OptionError(f"strengths expects a list of finite numbers C >= 0, got {strengths!r}")
+    return series.sort().values.to(targets.device)
+
+
+def _checked(ae: Autoencoder, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    if originals.shape != targets.shape or originals.ndim < 2 or len(originals) == 0:
+        raise DataError(
+            "originals and targets expect one shape (pairs, *event) with at least one pair, "
+            f"got {tuple(originals.shape)} and {tuple(targets.shape)}"
+        )
+    device = ae.device or originals.device
+    low, high = ae.bounds
+    both = torch.stack([originals, targets]).detach().to(device=device, dtype=ae.figures_dtype)
+    if not bool(both.isfinite().all()):
+        raise DataError("originals and targets must be finite, got NaN or infinite values")
+    if bool((both < low - 1e-6).any() | (both > high + 1e-6).any()):
+        raise DataError(f"originals and targets range over [{both.min():g}, {both.max():g}], outside bounds {ae.bounds}")
+    both = both.clamp(low, high)
+    return both[0], both[1]
+
+
+def _rows(objective: LatentObjective, rows: Tensor) -> LatentObjective:
+    return replace(
+        objective, originals=objective.originals[rows], targets=objective.targets[rows], spans=objective.spans[rows]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Search:
+    """The search for the best distortion of a few pairs at all strengths of a series."""
+
+    ae: Autoencoder
+    series: Tensor
+    restarts: int
+    seed: int
+    solver: BoxLBFGS
+
+    def solve(self, objective: LatentObjective, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Distortions `(pairs, strengths, n)`, converged, evaluations a pair, objective values."""
+        starts = self._starts(objective, targets)
+        candidates, spent = self._scout(objective, starts)
+        candidates = torch.cat([starts.transpose(0, 1), candidates], 1)
+        points, values = self._best(objective, candidates)
+        converged = torch.zeros_like(values, dtype=torch.bool)
+        todo = torch.ones_like(converged)
+        for _ in range(_ROUNDS):
+            spent = spent + self._polish(objective, points, values, converged, todo)
+            better, lowest = self._best(objective, points)
+            todo = lowest < values * (1 - _IMPROVEMENT)
+            points = torch.where(todo[..., None], better, points)
+            values = torch.where(todo, lowest, values)
+            if not bool(todo.any()):
+                break
+        return points, converged, spent, values
+
+    def _starts(self, objective: LatentObjective, targets: Tensor) -> Tensor:
+        """The original, the target, and random points as far away, `(starts, pairs, n)`."""
+        apart = (targets - objective.originals).flatten(1)
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(self.restarts, apart.shape[1], generator=generator, dtype=torch.float64).to(apart)
+        noise = noise / noise.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        low, high = self._box(objective)
+        wander = (noise[:, None] * apart.norm(dim=1, keepdim=True)).clamp(low, high)
+        return torch.cat([torch.zeros_like(apart)[None], apart[None], wander])
+
+    def _box(self, objective: LatentObjective) -> tuple[Tensor, Tensor]:
+        flat = objective.originals.flatten(1)
+        low, high = self.ae.bounds
+        return (low - flat).clamp(max=0), (high - flat).clamp(min=0)
+
+    def _scout(self, objective: LatentObjective, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Rough solutions at every fourth strength from every start, `(pairs, candidates, n)`."""
+        pairs, count = starts.shape[1], len(self.series)
+        some = torch.arange(count - 1, -1, -_SCOUT_EVERY, device=self.series.device)
+        rough = replace(self.solver, tolerance=max(self.solver.tolerance, 1e-3), max_evaluations=100)
+        rows = torch.arange(pairs, device=starts.device).repeat_interleave(len(some)).repeat(len(starts))
+        strengths = self.series[some].repeat(pairs * len(starts))
+        begin = starts.repeat_interleave(len(some), dim=1).flatten(0, 1)
+        points, _, evaluations, _ = self._minimize(objective, begin, rows, strengths, rough)
+        points = points.view(len(starts), pairs, len(some), -1).transpose(0, 1).flatten(1, 2)
+        return points, torch.zeros_like(rows[:pairs]).index_add(0, rows, evaluations)
+
+    def _polish(
+        self, objective: LatentObjective, points: Tensor, values: Tensor, converged: Tensor, todo: Tensor
+    ) -> Tensor:
+        """Improve the points in question in place; returns evaluations a pair."""
+        pair, strength = torch.nonzero(todo, as_tuple=True)
+        found, value, evaluations, settled = self._minimize(
+            objective, points[pair, strength], pair, self.series[strength], self.solver
+        )
+        points[pair, strength], values[pair, strength], converged[pair, strength] = found, value, settled
+        return torch.zeros(len(points), dtype=torch.long, device=points.device).index_add(0, pair, evaluations)
+
+    def _minimize(
+        self, objective: LatentObjective, start: Tensor, pairs: Tensor, strengths: Tensor, solver: BoxLBFGS
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        low, high = self._box(objective)
+        minimum = minimize(
+            lambda points, problem: objective.with_gradient(points, pairs[problem], strengths[problem]),
+            start, low[pairs], high[pairs], solver,
+        )  # fmt: skip
+        return minimum.point, minimum.value, minimum.evaluations, minimum.converged
+
+    def _best(self, objective: LatentObjective, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """For each strength the candidate of least objective, `(pairs, strengths, n)`, and its value."""
+        pairs, count, n = candidates.shape
+        rows = torch.arange(pairs, device=candidates.device).repeat_interleave(count)
+        inputs = objective.originals[rows] + candidates.reshape(pairs * count, *objective.originals.shape[1:])
+        delta = objective.divergences_of(inputs, rows).view(pairs, count)
+        cost = delta[:, None] + self.series[None, :, None] * objective.size(candidates)[:, None]
+        value, index = cost.nan_to_num(math.inf).min(2)
+        return candidates.gather(1, index[..., None].expand(-1, -1, n)), value
+
+
+def _result(
+    originals: Tensor, distortions: Tensor, converged: Tensor, evaluations: Tensor, values: Tensor,
+    objective: LatentObjective, series: Tensor, name: str,
+) -> TargetedAttack:  # fmt: skip
+    """Measure the images that were found, as they are after rounding and clipping."""
+    low, high = objective.autoencoder.bounds
+    shape = (*distortions.shape[:2], *originals.shape[1:])
+    adversarial = (originals[:, None] + distortions.view(shape)).clamp(low, high)
+    moved = (adversarial.double() - originals[:, None].double()).flatten(2)
+    distortion = moved.norm(dim=2)
+    rows = torch.arange(len(originals), device=originals.device).repeat_interleave(len(series))
+    divergence = objective.divergences_of(adversarial.flatten(0, 1), rows).view(distortion.shape)
+    spans = objective.spans.double()[:, None]
+    return TargetedAttack(
+        strengths=series, adversarial=adversarial, distortion=distortion,
+        relative_distortion=distortion / spans.clamp_min(torch.finfo(torch.float64).tiny),
+        divergence=divergence, objective=divergence + series * objective.size(moved),
+        converged=converged & values.isfinite(), gradient_evaluations=evaluations,
+        divergence_name=name, penalty=objective.penalty,
+    )  # fmt: skip

@@ -1,0 +1,190 @@
+"""`Autoencoder`: any encoder and decoder as one clean thing to attack and measure."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaeaudit.errors import AuditError, ModelError, OptionError
+from vaeaudit.introspection import Found, copied, find
+from vaeaudit.latent import SCALES, Posterior, Scale, describe, read_posterior, read_reconstruction
+from vaeaudit.preservation import preserved
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """An encoder and a decoder, and the box that inputs live in.
+
+    Args:
+        encoder: maps inputs `(batch, *event)` to a code or posterior; any callable. What it may
+            return is told at `vaeaudit.latent.read_posterior`.
+        decoder: maps latents `(batch, *latent)` to reconstructions `(batch, *event)`; any callable.
+        bounds: lower and upper end of valid inputs, such as (0, 1) for pixels; infinite ends are allowed.
+        scale: what the second member of a plain pair from the encoder is: "log_variance",
+            "variance" or "std". None means log-variance, and an error where that is doubtful.
+        name: name shown in reports; by default the model's class.
+        modules: the modules that encoder and decoder compute with, where they cannot be found
+            through closures, bound methods, partials and attributes.
+
+    Raises:
+        OptionError: arguments of the wrong kind.
+    """
+
+    encoder: Callable[[Tensor], Any]
+    decoder: Callable[[Tensor], Any]
+    bounds: tuple[float, float] = (0.0, 1.0)
+    _: dataclasses.KW_ONLY
+    scale: Scale | None = None
+    name: str = ""
+    modules: tuple[nn.Module, ...] = ()
+
+    def __post_init__(self) -> None:
+        for role in ("encoder", "decoder"):
+            if not callable(getattr(self, role)):
+                raise OptionError(f"the {role} must be callable, got a {type(getattr(self, role)).__name__}")
+        if self.scale is not None and self.scale not in SCALES:
+            raise OptionError(f"scale expects one of {', '.join(SCALES)}, got {self.scale!r}")
+        object.__setattr__(self, "bounds", _checked_bounds(self.bounds))
+        object.__setattr__(self, "name", self.name or self._default_name())
+
+    def _default_name(self) -> str:
+        owner = getattr(self.encoder, "__self__", self.encoder)
+        if isinstance(owner, nn.Module):
+            return type(owner).__name__
+        return next((type(m).__name__ for m in self.found.modules), "autoencoder")
+
+    @cached_property
+    def found(self) -> Found:
+        """The modules and loose tensors that encoder and decoder compute with."""
+        return find(*self.modules, self.encoder, self.decoder)
+
+    @cached_property
+    def device(self) -> torch.device | None:
+        """Where the model lives; None if no weights could be found.
+
+        Raises:
+            ModelError: its parts live on several devices.
+        """
+        devices = sorted({str(t.device) for _, t in self.found.named_state()})
+        if len(devices) > 1:
+            raise ModelError(f"the model is spread over {', '.join(devices)}; move it to one device")
+        return torch.device(devices[0]) if devices else None
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """Precision of the model's weights; torch's default if none could be found."""
+        kinds = [t.dtype for _, t in self.found.named_state() if t.is_floating_point()]
+        return kinds[0] if kinds else torch.get_default_dtype()
+
+    @property
+    def figures_dtype(self) -> torch.dtype:
+        """Precision of inputs under attack and of all figures: float32, or float64 for a float64 model."""
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
+
+    def training_modules(self) -> tuple[str, ...]:
+        """Kinds of submodules in training mode that behave differently in evaluation mode."""
+        stateful = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+        return tuple(sorted({
+            type(child).__name__ for module in self.found.modules for child in module.modules()
+            if child.training and isinstance(child, stateful)
+        }))  # fmt: skip
+
+    def encode(self, inputs: Tensor) -> Posterior:
+        """Posterior of inputs `(batch, *event)`; gradients flow.
+
+        Raises:
+            EncoderOutputError: the encoder's output cannot be read.
+            ModelError: the encoder failed on these inputs.
+        """
+        output = _called(self.encoder, inputs.to(self.dtype), "encoder", "inputs")
+        return read_posterior(output, self.scale)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Reconstructions `(batch, *event)` of latents `(batch, *latent)`; gradients flow.
+
+        Raises:
+            EncoderOutputError: the decoder's output cannot be read.
+            ModelError: the decoder failed on these latents.
+        """
+        return read_reconstruction(_called(self.decoder, latents.to(self.dtype), "decoder", "latents"))
+
+    def reconstruct(self, inputs: Tensor) -> Tensor:
+        """Decode the posterior mean of inputs, `(batch, *event)`."""
+        return self.decode(self.encode(inputs).mean)
+
+    def on(self, device: str | torch.device | None) -> Autoencoder:
+        """This autoencoder, or a copy of it on another device; the original stays where it is.
+
+        Raises:
+            ModelError: no such device, or the model cannot be copied.
+        """
+        wanted = _checked_device(device) if device is not None else self.device
+        if wanted is None or self.device is None or _same(wanted, self.device):
+            return self
+        memo: dict[int, Any] = {}
+        modules = tuple(copied(m, wanted, memo) for m in self.modules)
+        return dataclasses.replace(
+            self, modules=modules, encoder=copied(self.encoder, wanted, memo), decoder=copied(self.decoder, wanted, memo)
+        )
+
+    @contextlib.contextmanager
+    def at_rest(self, seed: int = 0) -> Iterator[None]:
+        """Inside, the model is in evaluation mode and frozen; afterwards it is exactly as it was."""
+        with preserved(self.found, seed):
+            yield
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every parameter, buffer and loose tensor with its name, shape and dtype."""
+        digest = hashlib.sha256()
+        for name, tensor in self.found.named_state():
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _called(function: Callable[[Tensor], Any], argument: Tensor, role: str, what: str) -> Any:
+    """Call the user's code; a failure inside it says what it was given."""
+    try:
+        return function(argument)
+    except (AuditError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+        raise ModelError(
+            f"the {role} failed on {what} of shape {tuple(argument.shape)} and {argument.dtype}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _checked_bounds(bounds: Any) -> tuple[float, float]:
+    try:
+        low, high = map(float, bounds)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"bounds expects two numbers such as (0.0, 1.0), got {bounds!r}") from error
+    if math.isnan(low) or math.isnan(high) or low >= high:
+        raise OptionError(f"bounds expects (low, high) with low < high, got ({low:g}, {high:g})")
+    return low, high
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        wanted = torch.device(device)
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return wanted
+
+
+def _same(a: torch.device, b: torch.device) -> bool:
+    return a.type == b.type and (a.index or 0) == (b.index or 0)
+
+
+__all__ = ["Autoencoder", "describe"]

@@ -1,0 +1,281 @@
+"""The user's data as one tensor of images with labels, and pairs drawn from it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vaeaudit.errors import DataError
+
+Integers = NDArray[np.int64]
+_IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input", "data")
+_LABEL_KEYS = ("label", "labels", "target", "targets", "y")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Images to audit.
+
+    Attributes:
+        pixels: `(n, *event)`, on the CPU.
+        labels: `(n,)`, or None.
+        index: position of each image in the user's data, `(n,)`.
+    """
+
+    pixels: Tensor
+    labels: Integers | None
+    index: Integers
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the images and labels."""
+        digest = hashlib.sha256(f"{tuple(self.pixels.shape)}{self.pixels.dtype}".encode())
+        digest.update(self.pixels.contiguous().numpy().tobytes())
+        digest.update(b"" if self.labels is None else self.labels.tobytes())
+        return digest.hexdigest()
+
+
+def load_images(
+    source: Any,
+    *,
+    bounds: tuple[float, float],
+    dtype: torch.dtype,
+    limit: int,
+    include: Sequence[int] = (),
+    seed: int,
+) -> Images:
+    """Read up to `limit` images from whatever the user has.
+
+    Args:
+        source: a tensor or array `(n, *event)`, alone or in a pair `(images, labels)`; a Dataset;
+            a DataLoader (its first batches are read).
+        bounds: lower and upper end of valid inputs.
+        dtype: precision to hold them in.
+        limit: most images to hold; a tensor's, array's or Dataset's are drawn at random, seeded.
+        include: positions that must be among them.
+        seed: seed of that draw.
+
+    Raises:
+        DataError: empty, not numeric, not finite, outside the bounds, or of uneven shapes.
+    """
+    pixels, labels, index = _read(source, limit, include, seed)
+    _check(pixels, labels, bounds)
+    return Images(pixels=pixels.to(dtype=dtype), labels=labels, index=index)
+
+
+def _read(source: Any, limit: int, include: Sequence[int], seed: int) -> tuple[Tensor, Integers | None, Integers]:
+    if isinstance(source, DataLoader):
+        pixels, labels = _stack(_until(_batches(source), max(limit, *include, -1) + 1 if include else limit))
+        return pixels, labels, np.arange(len(pixels))
+    whole = _whole(source)
+    if whole is not None:
+        index = _draw(len(whole[0]), limit, include, seed)
+        return whole[0][index], None if whole[1] is None else whole[1][index], index
+    if isinstance(source, Dataset) or (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
+        index = _draw(len(cast("Sequence[Any]", source)), limit, include, seed)
+        return *_stack(_item(source[int(i)], int(i)) for i in index), index
+    raise DataError(
+        "images must be a tensor, a numpy array, a pair (images, labels), a Dataset or a DataLoader, "
+        f"got a {type(source).__name__}"
+    )
+
+
+def _whole(source: Any) -> tuple[Tensor, Integers | None] | None:
+    """Images and labels that are in memory already."""
+    if isinstance(source, (Tensor, np.ndarray)):
+        tensor = _tensor(source)
+        return (tensor if tensor.ndim else tensor[None]), None
+    if isinstance(source, (tuple, list)) and len(source) == 2 and all(isinstance(s, (Tensor, np.ndarray)) for s in source):
+        pixels, second = _tensor(source[0]), _tensor(source[1])
+        if second.ndim == 1 and pixels.ndim > 1:
+            if len(pixels) != len(second):
+                raise DataError(f"there are {len(pixels)} images and {len(second)} labels")
+            return pixels, second.numpy().astype(np.int64)
+    return None
+
+
+def _draw(size: int, limit: int, include: Sequence[int], seed: int) -> Integers:
+    """A sorted random subset of positions that holds `include`."""
+    wanted = np.unique(np.asarray(include, dtype=np.int64))
+    if len(wanted) and (wanted[0] < 0 or wanted[-1] >= size):
+        raise DataError(f"pairs name images {wanted[0]} to {wanted[-1]}, but there are images 0 to {size - 1}")
+    if size <= limit:
+        return np.arange(size)
+    others = np.setdiff1d(np.arange(size), wanted)
+    extra = np.random.default_rng([seed, size]).choice(others, max(limit - len(wanted), 0), replace=False)
+    return np.sort(np.concatenate([wanted, extra]))
+
+
+def _tensor(value: Any) -> Tensor:
+    tensor = torch.as_tensor(value).detach().cpu()
+    if tensor.is_complex():
+        raise DataError(f"images must be real numbers, got {tensor.dtype}")
+    return tensor
+
+
+def _batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:
+    for batch in loader:
+        pixels, labels = _split(batch)
+        if not isinstance(pixels, (Tensor, np.ndarray)):
+            raise DataError(f"the DataLoader's batches must hold image tensors, got a {type(pixels).__name__}")
+        yield _tensor(pixels), None if labels is None else _tensor(labels)
+
+
+def _until(batches: Iterable[tuple[Tensor, Tensor | None]], limit: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    count = 0
+    for pixels, labels in batches:
+        yield pixels, labels
+        count += len(pixels)
+        if count >= limit:
+            return
+
+
+def _item(item: Any, index: int) -> tuple[Tensor, Tensor | None]:
+    pixels, label = _split(item)
+    if not isinstance(pixels, (Tensor, np.ndarray)):
+        raise DataError(
+            f"item {index} of the Dataset is a {type(pixels).__name__}, expected a tensor; "
+            "give the Dataset transform=torchvision.transforms.ToTensor()"
+        )
+    return _tensor(pixels)[None], None if label is None else torch.as_tensor(label).reshape(1)
+
+
+def _split(item: Any) -> tuple[Any, Any]:
+    """Images and labels of a Dataset item or a DataLoader batch."""
+    if isinstance(item, Mapping):
+        image = next((item[key] for key in _IMAGE_KEYS if key in item), None)
+        label = next((item[key] for key in _LABEL_KEYS if key in item), None)
+        if image is None:
+            raise DataError(f"an item has the keys {', '.join(map(str, item))}; expected one of {', '.join(_IMAGE_KEYS)}")
+        return image, label
+    if isinstance(item, (tuple, list)):
+        return item[0], item[1] if len(item) > 1 else None
+    return item, None
+
+
+def _stack(parts: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Integers | None]:
+    pixels: list[Tensor] = []
+    labels: list[Tensor] = []
+    for part, label in parts:
+        if pixels and part.shape[1:] != pixels[0].shape[1:]:
+            raise DataError(f"all images must have one shape, got {tuple(pixels[0].shape[1:])} and {tuple(part.shape[1:])}")
+        pixels.append(part)
+        if label is not None and label.ndim == 1 and len(label) == len(part) and not label.is_floating_point():
+            labels.append(label)
+    if not pixels:
+        return torch.empty(0), None
+    complete = sum(map(len, labels)) == sum(map(len, pixels))
+    return torch.cat(pixels), torch.cat(labels).numpy().astype(np.int64) if complete else None
+
+
+def _check(pixels: Tensor, labels: Integers | None, bounds: tuple[float, float]) -> None:
+    if pixels.ndim < 1 or len(pixels) == 0:
+        raise DataError("there are no images: the data are empty; an audit needs at least two")
+    if pixels.ndim < 2:
+        raise DataError(f"images must have the shape (n, *event), got {tuple(pixels.shape)}; add a batch dimension")
+    if len(pixels) == 1:
+        raise DataError("there is one image only; an audit needs an original and a target, so at least two")
+    if labels is not None and len(labels) != len(pixels):
+        raise DataError(f"there are {len(pixels)} images and {len(labels)} labels")
+    if bad := int((~pixels.isfinite()).flatten(1).any(1).sum()):
+        raise DataError(f"{bad} of {len(pixels)} images hold NaN or infinite values; remove them or mend the pipeline")
+    low, high = float(pixels.min()), float(pixels.max())
+    slack = 1e-6 * max(abs(bounds[0]), abs(bounds[1])) if np.isfinite(bounds).all() else 0.0
+    if low < bounds[0] - slack or high > bounds[1] + slack:
+        raise DataError(
+            f"images range over [{low:g}, {high:g}], outside the bounds [{bounds[0]:g}, {bounds[1]:g}]; "
+            f"{_likely_cause(low, high, bounds)}"
+        )
+
+
+def _likely_cause(low: float, high: float, bounds: tuple[float, float]) -> str:
+    if low >= 0 and 1 < high <= 255 and bounds[1] <= 1:
+        return "they look like 8-bit pixels: divide by 255, or pass bounds=(0, 255) if the model takes them so"
+    if -1.001 <= low < 0 and high <= 1.001:
+        return "they look scaled to [-1, 1]: pass bounds=(-1, 1)"
+    return "they look standardised: pass the bounds of the standardised space, ((low - mean) / std, (high - mean) / std)"
+
+
+Pairs = int | Sequence[tuple[int, int]] | None
+
+
+def positions_named(pairs: Pairs) -> list[int]:
+    """Positions in the user's data that given pairs name; none where pairs are to be drawn.
+
+    Raises:
+        DataError: neither a number nor a list of index pairs.
+    """
+    if pairs is None or isinstance(pairs, (int, np.integer)):
+        return []
+    return [int(i) for i in _as_indices(pairs).ravel()]
+
+
+def draw_pairs(images: Images, pairs: Pairs, *, default: int, seed: int) -> Integers:
+    """Original and target of each pair as rows of `images`, `(pairs, 2)`; each image is an original once at most.
+
+    Args:
+        images: what to draw from; with labels, a drawn pair's two images differ in label.
+        pairs: how many, or the pairs themselves as `(original, target)` positions in the user's
+            data; None takes `default`, or as many as the images allow.
+        default: the preset's number.
+        seed: seed of the draw.
+
+    Raises:
+        DataError: more pairs than the data allow, or positions that do not exist.
+    """
+    if pairs is not None and not isinstance(pairs, (int, np.integer)):
+        return _given_pairs(images, _as_indices(pairs))
+    _check_classes(images)
+    count = min(default, len(images)) if pairs is None else int(pairs)
+    if not 1 <= count <= len(images):
+        raise DataError(
+            f"pairs={count} cannot be drawn: {len(images)} images allow 1 to {len(images)} pairs, since each image "
+            "is an original at most once; pass more images or fewer pairs"
+        )
+    rng = np.random.default_rng([seed, len(images)])
+    chosen = rng.permutation(len(images))[:count]
+    return np.array([(i, _draw_target(images, int(i), rng)) for i in chosen], dtype=np.int64)
+
+
+def _check_classes(images: Images) -> None:
+    if images.labels is not None and len(np.unique(images.labels)) < 2:
+        raise DataError(
+            f"all {len(images)} images have the label {images.labels[0]}; a target must differ in label: "
+            "pass images of several classes, or images without labels"
+        )
+
+
+def _draw_target(images: Images, original: int, rng: np.random.Generator) -> int:
+    others = np.arange(len(images)) != original
+    if images.labels is not None:
+        others &= images.labels != images.labels[original]
+    return int(rng.choice(np.flatnonzero(others)))
+
+
+def _as_indices(pairs: Any) -> Integers:
+    try:
+        given = np.asarray(pairs)
+        if given.ndim == 2 and given.shape[1] == 2 and len(given) and given.dtype.kind in "iu":
+            return given.astype(np.int64)
+    except ValueError:
+        pass
+    raise DataError(f"pairs expects a number or a list of (original, target) indices, got {str(pairs)[:80]}")
+
+
+def _given_pairs(images: Images, given: Integers) -> Integers:
+    unknown = np.setdiff1d(given, images.index)
+    if len(unknown):
+        raise DataError(f"pairs name image {unknown[0]}, but there are images 0 to {images.index[-1]}")
+    if (same := given[:, 0] == given[:, 1]).any():
+        raise DataError(f"pair {int(np.flatnonzero(same)[0])} has one image as original and target")
+    return np.searchsorted(images.index, given)

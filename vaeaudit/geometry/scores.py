@@ -1,0 +1,62 @@
+"""Scores of pullback spectra, one figure an image (definitions D8, D9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ACTIVE_VARIANCE = 0.01
+"""A latent unit is active when the variance over the data of its posterior mean exceeds this (Burda et al. 2016)."""
+_KHAN_OFFSET = 1e-10
+
+
+def spectral_radius(eigenvalues: Tensor) -> Tensor:
+    """Largest eigenvalue, `(batch,)`; lower is more robust (Khan and Storkey 2022)."""
+    return eigenvalues[:, 0]
+
+
+def trace(eigenvalues: Tensor) -> Tensor:
+    """Sum of eigenvalues, `(batch,)`: what a random direction suffers on average, times n."""
+    return eigenvalues.sum(1)
+
+
+def von_neumann_entropy(eigenvalues: Tensor) -> Tensor:
+    """-sum p ln p with p = lambda / sum lambda, `(batch,)`, nats, in [0, ln rank]."""
+    p = eigenvalues / trace(eigenvalues)[:, None]
+    return -torch.special.xlogy(p, p).sum(1)
+
+
+def effective_rank(eigenvalues: Tensor) -> Tensor:
+    """exp of the von Neumann entropy, `(batch,)`: how many directions share the sensitivity."""
+    return von_neumann_entropy(eigenvalues).exp()
+
+
+def entropy_khan2022(eigenvalues: Tensor) -> Tensor:
+    """What the code of Khan and Storkey (2022) reports as entropy, `(batch,)`: normalised by the maximum."""
+    s = eigenvalues / eigenvalues[:, :1]
+    return -(s * (s + _KHAN_OFFSET).log()).sum(1)
+
+
+def log_pseudo_determinant(eigenvalues: Tensor, error: Tensor) -> Tensor:
+    """Sum of logs of the eigenvalues that stand clear of their rounding error, `(batch,)`."""
+    return torch.where(eigenvalues > error, eigenvalues.clamp_min(1e-300).log(), 0).sum(1)
+
+
+def condition_number(factor: Tensor, rank: int) -> Tensor:
+    """Largest over smallest of the `rank` leading singular values of A, `(batch,)`; at least 1.
+
+    Args:
+        factor: A of the mean, restricted to the active latent units, `(batch, rows, columns)`.
+        rank: number of active units, or the smaller side if that is less.
+    """
+    factor = factor.double()
+    rows, columns = factor.shape[1:]
+    gram = factor @ factor.mT if rows <= columns else factor.mT @ factor
+    values = torch.linalg.eigvalsh(gram).flip(1)
+    smallest = values[:, min(rank, values.shape[1]) - 1]
+    return (values[:, 0] / smallest.clamp_min(torch.finfo(torch.float64).tiny)).sqrt()
+
+
+def active_units(variances: Tensor) -> Tensor:
+    """Which latent units are active, given the variance of each posterior mean over the data."""
+    return variances > ACTIVE_VARIANCE

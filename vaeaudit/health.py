@@ -1,0 +1,182 @@
+"""Findings: what speaks against trusting a measurement, with cause, consequence and remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["info", "warning", "invalid"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One health finding.
+
+    Attributes:
+        name: stable identifier, such as `attack_not_converged`.
+        severity: `info` for the record, `warning` to read before quoting a figure, `invalid`
+            where the scores it affects must not decide anything.
+        message: what was seen and what follows from it.
+        remedy: what to do.
+        affects: scores it makes untrustworthy, by full name or prefix (`encoder`); only for `invalid`.
+    """
+
+    name: str
+    severity: Severity
+    message: str
+    remedy: str
+    affects: tuple[str, ...] = ()
+
+    def invalidates(self, score: str) -> bool:
+        """Whether this finding makes a score unfit for a verdict."""
+        return self.severity == "invalid" and any(
+            score == name or score.startswith(f"{name}.") for name in self.affects
+        )
+
+
+_ENCODED = ("encoder", "round_trip")
+_DECODED = ("decoder", "round_trip", "reconstruction_error", "reach")
+_ATTACKED = ("hinge", "auddc", "linearity", "floor")
+_DAMAGED = ("damage", "damage_gain")
+_NOISE = 1e-4
+_BATCH_NOISE = 1e-3
+
+
+def findings_of_model(
+    *,
+    training: tuple[str, ...],
+    weights_found: bool,
+    encoder_noise: float,
+    decoder_noise: float,
+    batch_dependence: float,
+    outside_bounds: float,
+    zero_gradients: float,
+) -> list[Finding]:
+    """What probing the model turned up; arguments as the attributes of `vaeaudit.probe.Probe`."""
+    findings = []
+    if training:
+        findings.append(Finding(
+            name="training_mode", severity="warning",
+            message=f"the model came in training mode with {', '.join(training)}; it was audited in evaluation mode and put back.",
+            remedy="Call model.eval() before the audit, so that what is audited is what is shipped.",
+        ))  # fmt: skip
+    if not weights_found:
+        findings.append(Finding(
+            name="weights_not_found", severity="warning",
+            message="no weights were found behind encoder and decoder: their mode, device and fingerprint are unknown.",
+            remedy="Pass them: Autoencoder(encoder, decoder, modules=(model,)).",
+        ))  # fmt: skip
+    if encoder_noise > _NOISE:
+        findings.append(Finding(
+            name="stochastic_encoder", severity="invalid", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
+            message=f"the encoder returned two different posteriors for one batch (relative difference {encoder_noise:.1e}): "
+            "its noise hides the gradient, and robustness figures would measure the noise.",
+            remedy="Return the posterior (mean and log-variance) instead of a sample, and switch sampling and dropout off.",
+        ))  # fmt: skip
+    if decoder_noise > _NOISE:
+        findings.append(Finding(
+            name="stochastic_decoder", severity="invalid", affects=(*_ATTACKED, *_DECODED, *_DAMAGED),
+            message=f"the decoder returned two different reconstructions of one latent (relative difference {decoder_noise:.1e}).",
+            remedy="Return the mean of the output distribution instead of a sample.",
+        ))  # fmt: skip
+    if batch_dependence > _BATCH_NOISE:
+        findings.append(Finding(
+            name="batch_dependent_encoder", severity="invalid", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
+            message=f"an image's posterior depends on the rest of its batch (relative difference {batch_dependence:.1e}).",
+            remedy="Use batch statistics frozen in evaluation mode; an encoder must treat each image by itself.",
+        ))  # fmt: skip
+    if outside_bounds > 0.01:
+        findings.append(Finding(
+            name="outputs_outside_bounds", severity="warning",
+            message=f"{outside_bounds:.0%} of reconstructed values lie outside the input bounds.",
+            remedy="Check that bounds= describes the space the model was trained in.",
+        ))  # fmt: skip
+    if zero_gradients > 0:
+        findings.append(Finding(
+            name="zero_gradients", severity="invalid" if zero_gradients >= 0.5 else "warning", affects=_ATTACKED,
+            message=f"the gradient of the posterior vanishes at {zero_gradients:.0%} of the probed images: "
+            "the attack cannot start there, and what looks robust may only be masked.",
+            remedy="Look for rounding, clipping or saturation at the encoder's input, and audit the encoder without it.",
+        ))  # fmt: skip
+    return findings
+
+
+def findings_of_curves(
+    *, pairs: int, excluded: int, censored: int, unconverged: float, poor_targets: int, floor: float
+) -> list[Finding]:
+    """What the trade-off curves say about themselves.
+
+    Args:
+        pairs: pairs attacked.
+        excluded: of them, without a clearly positive reach.
+        censored: of the others, not saturating.
+        unconverged: share of problems that ran out of evaluations.
+        poor_targets: pairs whose target the model reconstructs worse than half as well as the original passes for it.
+        floor: median gap right of the hinge.
+    """
+    findings = []
+    used = pairs - excluded
+    if excluded:
+        findings.append(Finding(
+            name="excluded_pairs", severity="invalid" if 2 * excluded > pairs else "warning", affects=_ATTACKED,
+            message=f"{excluded} of {pairs} pairs were excluded: the model reconstructs original and target so alike "
+            "that the gap between them cannot be measured.",
+            remedy="A model of little reach is hard to read by its hinge: judge it by damage and reconstruction error.",
+        ))  # fmt: skip
+    if censored:
+        findings.append(Finding(
+            name="curves_not_saturating", severity="invalid" if 2 * censored >= used else "warning",
+            affects=("hinge", "linearity", "floor"),
+            message=f"{censored} of {used} curves do not saturate within their range of C: their hinge is only known "
+            "to be at least the largest distortion reached.",
+            remedy="Pass smaller strengths, or read AUDDC, which needs no saturation.",
+        ))  # fmt: skip
+    if unconverged > 0.02:
+        findings.append(Finding(
+            name="attack_not_converged", severity="invalid" if unconverged > 0.25 else "warning", affects=_ATTACKED,
+            message=f"{unconverged:.0%} of the attacks ran out of gradient evaluations before they converged: "
+            "a stronger attack may exist.",
+            remedy="Audit with preset='thorough'.",
+        ))  # fmt: skip
+    if 4 * poor_targets > pairs:
+        findings.append(Finding(
+            name="poor_targets", severity="warning",
+            message=f"{poor_targets} of {pairs} targets are reconstructed badly even from themselves: reaching them means little.",
+            remedy="Audit on images like those the model was trained on.",
+        ))  # fmt: skip
+    if floor > 0.2:
+        findings.append(Finding(
+            name="target_not_reached", severity="warning",
+            message=f"past the hinge a median gap of {floor:.2f} remains: the attack saturates before it reaches the target.",
+            remedy="Look at the adversarial reconstructions: the posterior may be matched where the decoder's input is not.",
+        ))  # fmt: skip
+    return findings
+
+
+def finding_few_active_units(active: int) -> Finding:
+    """A condition number needs two active latent units (definitions D9)."""
+    return Finding(
+        name="few_active_units", severity="invalid",
+        affects=("encoder.condition_number", "decoder.condition_number", "round_trip.condition_number"),
+        message=f"{active} latent unit{'' if active == 1 else 's'} active: the condition number is undefined below two.",
+        remedy="Lower beta or the KL weight; the posterior has collapsed onto the prior. A deterministic code on a very "
+        "small scale looks the same: rescale it.",
+    )  # fmt: skip
+
+
+def finding_few_samples(pairs: int, smallest: int) -> Finding:
+    """Too few pairs for an interval."""
+    return Finding(
+        name="too_few_pairs", severity="warning",
+        message=f"{pairs} pair{'' if pairs == 1 else 's'} carry no 95 % interval; at least {smallest} are needed.",
+        remedy="Pass more images or more pairs.",
+    )  # fmt: skip
+
+
+def finding_no_spectrum(reason: str) -> Finding:
+    """The pullback spectra were not computed."""
+    return Finding(
+        name="spectrum_not_computed", severity="info",
+        message=f"the pullback spectra were not computed: {reason}.",
+        remedy="The attack figures stand; audit smaller inputs for the spectra.",
+    )  # fmt: skip

@@ -1,0 +1,17 @@
+"""Batched optimisation: mathematics alone, nothing about autoencoders."""
+
+from vaeaudit.optimize.ascent import Maximum, ascend
+from vaeaudit.optimize.lbfgs import REASONS, BoxLBFGS, Minimum, minimize
+from vaeaudit.optimize.projection import project_l2, project_linf, stretch_l2
+
+__all__ = [
+    "REASONS",
+    "BoxLBFGS",
+    "Maximum",
+    "Minimum",
+    "ascend",
+    "minimize",
+    "project_l2",
+    "project_linf",
+    "stretch_l2",
+]

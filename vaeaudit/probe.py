@@ -1,0 +1,147 @@
+"""Probes: does the model do what an audit needs, and what should be known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaeaudit.attacks.objective import gradient_of
+from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.errors import AuditError, EncoderOutputError, GradientError, ModelError
+from vaeaudit.latent import Posterior
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What was seen on a few inputs; plain numbers.
+
+    Attributes:
+        latent_shape: shape of one latent.
+        deterministic_code: the encoder returns no variances.
+        encoder_noise: largest difference between two encodings of one batch, relative to their scale.
+        decoder_noise: the same for the decoder.
+        batch_dependence: largest difference between encodings alone and in a batch, relative.
+        outside_bounds: share of reconstructed values outside the bounds.
+        zero_gradients: share of inputs at which the gradient of the posterior mean vanishes.
+    """
+
+    latent_shape: tuple[int, ...]
+    deterministic_code: bool
+    encoder_noise: float
+    decoder_noise: float
+    batch_dependence: float
+    outside_bounds: float
+    zero_gradients: float
+
+
+def probe(ae: Autoencoder, images: Tensor) -> Probe:
+    """Try the model on a few images, at rest.
+
+    Args:
+        ae: the model, at rest.
+        images: `(n, *event)` on the model's device; the first few are used.
+
+    Raises:
+        EncoderOutputError: the encoder's output is ambiguous.
+        ModelError: shapes do not fit, or outputs are not finite.
+        GradientError: no gradient, or a non-finite one, flows from the latents to the input.
+    """
+    images = images[:_BATCH]
+    with torch.no_grad():
+        posterior = ae.encode(images)
+        _check_posterior(posterior, images)
+        reconstruction = _decoded(ae, posterior, images)
+        again, decoded_again = ae.encode(images), ae.decode(posterior.mean)
+        alone = ae.encode(images[:1])
+    return Probe(
+        latent_shape=tuple(posterior.mean.shape[1:]),
+        deterministic_code=posterior.log_variance is None,
+        encoder_noise=_difference(posterior.mean, again.mean),
+        decoder_noise=_difference(reconstruction, decoded_again),
+        batch_dependence=_difference(posterior.mean[:1], alone.mean),
+        outside_bounds=_share_outside(reconstruction, ae.bounds),
+        zero_gradients=_zero_gradients(ae, images),
+    )
+
+
+def _check_posterior(posterior: Posterior, images: Tensor) -> None:
+    mean = posterior.mean
+    if mean.ndim < 2 or len(mean) != len(images):
+        raise ModelError(
+            f"the encoder returned latents of shape {tuple(mean.shape)} for {len(images)} images; "
+            "expected (batch, *latent), one latent an image"
+        )
+    if not bool(mean.isfinite().all()):
+        raise ModelError("the encoder returned NaN or infinite values on finite images; check the weights and the input's scale")
+    if posterior.log_variance is not None and not bool(posterior.log_variance.isfinite().all()):
+        raise ModelError(
+            "the encoder's posterior variances are zero, negative, NaN or infinite; "
+            "check that scale= says what the encoder returns: 'log_variance', 'variance' or 'std'"
+        )
+
+
+def _decoded(ae: Autoencoder, posterior: Posterior, images: Tensor) -> Tensor:
+    try:
+        reconstruction = ae.decode(posterior.mean)
+    except ModelError as error:
+        _check_concatenated(ae, posterior)
+        raise ModelError(
+            f"encoder and decoder do not fit together: the encoder gives latents {tuple(posterior.mean.shape)}, and {error}"
+        ) from error
+    if reconstruction.shape != images.shape:
+        raise ModelError(
+            f"the decoder returned reconstructions of shape {tuple(reconstruction.shape)} for images of shape "
+            f"{tuple(images.shape)}; they must be equal: reshape in a wrapper, Autoencoder(encoder, lambda z: "
+            f"decoder(z).reshape(-1, {', '.join(map(str, images.shape[1:]))}))"
+        )
+    if not bool(reconstruction.isfinite().all()):
+        raise ModelError("the decoder returned NaN or infinite values; check the weights")
+    return reconstruction
+
+
+def _check_concatenated(ae: Autoencoder, posterior: Posterior) -> None:
+    """A tensor twice as long as the decoder takes is most likely mean and scale in one."""
+    units = posterior.mean.shape[1]
+    if posterior.log_variance is not None or units % 2:
+        return
+    try:
+        ae.decode(posterior.mean[:, : units // 2])
+    except AuditError:
+        return
+    raise EncoderOutputError(
+        f"the encoder returned one tensor of {units} latents and the decoder takes {units // 2}: it may hold mean and "
+        "log-variance side by side, or a code that needs a projection. Say which, in one of two ways: "
+        "Autoencoder(lambda x: encoder(x).chunk(2, dim=1), decoder) for (mean, log_variance) "
+        "(scale='std' or 'variance' if that is the second half), or pass the decoder that takes the whole code"
+    )
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference, relative to the largest entry."""
+    return float((a - b).abs().max() / a.abs().max().clamp_min(1e-12))
+
+
+def _share_outside(reconstruction: Tensor, bounds: tuple[float, float]) -> float:
+    slack = 1e-3 * (bounds[1] - bounds[0]) if abs(bounds[0]) + abs(bounds[1]) < float("inf") else 0.0
+    outside = (reconstruction < bounds[0] - slack) | (reconstruction > bounds[1] + slack)
+    return float(outside.double().mean())
+
+
+def _zero_gradients(ae: Autoencoder, images: Tensor) -> float:
+    inputs = images.detach().requires_grad_()
+    mean = ae.encode(inputs).mean
+    weights = torch.linspace(1, 2, mean[0].numel(), device=mean.device, dtype=mean.dtype)
+    gradient = gradient_of((mean.flatten(1) * weights).sum(1), inputs).flatten(1)
+    if not bool(gradient.isfinite().all()):
+        raise GradientError("the gradient of the posterior mean holds NaN or infinite values; a sqrt, log or norm at zero?")
+    zero = gradient.abs().amax(1) == 0
+    if bool(zero.all()):
+        raise GradientError(
+            "the gradient of the posterior mean is zero at every probed image: the encoder rounds, thresholds, saturates "
+            "or ignores its input, and a gradient attack would find nothing. Pass the encoder without that step."
+        )
+    return float(zero.double().mean())

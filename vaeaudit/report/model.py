@@ -1,0 +1,338 @@
+"""`AuditReport` and its parts: plain values, saved and loaded without loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeaudit.errors import OptionError, ReportError
+from vaeaudit.files import write_atomically
+from vaeaudit.health import Finding
+from vaeaudit.report import codec
+from vaeaudit.statistics import Estimate
+from vaeaudit.verdict import Bar, Verdict, judge
+
+SCHEMA = 1
+JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """The trade-off curve of every pair (definitions D3 to D5).
+
+    Attributes:
+        strengths: the series of the regularising constant C, ascending, `(strengths,)`.
+        distortion: X = L2(d) / L2(x - t), `(pairs, strengths)`.
+        gap: Y, distance of the reconstruction to the target between 1 (the original's) and 0
+            (the target's own), `(pairs, strengths)`; NaN for excluded pairs.
+        divergence: latent divergence to the target, `(pairs, strengths)`.
+        objective: divergence + C * penalty, `(pairs, strengths)`.
+        converged: whether the optimiser met its tolerance, `(pairs, strengths)`.
+        originals: index of each original among the audited images, `(pairs,)`.
+        targets: index of each target, `(pairs,)`.
+        reach: denominator of Y, in input units, `(pairs,)`.
+        excluded: pairs whose reach is not clearly positive, `(pairs,)`.
+        hinge: saturation point of X, `(pairs,)`; the largest X reached where censored.
+        censored: curves that do not saturate: the hinge is only known to be at least that, `(pairs,)`.
+        floor: Y right of the hinge, `(pairs,)`.
+        slope: fall of Y per unit of X left of the hinge, `(pairs,)`.
+        r_squared: fit of the broken stick, `(pairs,)`.
+        linearity: fit of a straight line left of the hinge, `(pairs,)`.
+        auddc: area under the distortion-distortion curve, `(pairs,)`.
+    """
+
+    strengths: Floats
+    distortion: Floats
+    gap: Floats
+    divergence: Floats
+    objective: Floats
+    converged: Booleans
+    originals: Integers
+    targets: Integers
+    reach: Floats
+    excluded: Booleans
+    hinge: Floats
+    censored: Booleans
+    floor: Floats
+    slope: Floats
+    r_squared: Floats
+    linearity: Floats
+    auddc: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Damage:
+    """What an untargeted attack does to the reconstruction at fixed input budgets (definitions D12).
+
+    Attributes:
+        radii: L2 budgets in input units, `(budgets,)`.
+        displacement: L2 distance the reconstruction was moved, input units, `(images, budgets)`.
+        images: index of each attacked image, `(images,)`.
+        estimates: mean displacement at each budget.
+        gains: mean displacement per unit of distortion at each budget.
+    """
+
+    radii: Floats
+    displacement: Floats
+    images: Integers
+    estimates: tuple[Estimate, ...]
+    gains: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GeometryScores:
+    """Scores of a pullback spectrum (definitions D6 to D9), each over images.
+
+    Attributes:
+        metric: name of the metric whose eigenvalues these are.
+        spectral_radius: largest eigenvalue; lower is more robust.
+        condition_number: sqrt(largest / smallest) over the active latent units; lower is more robust.
+        von_neumann_entropy: -sum p ln p of the normalised spectrum, nats; no direction.
+        effective_rank: exp of the entropy; no direction.
+        entropy_khan2022: the max-normalised variant that Khan and Storkey's code computes.
+        trace: sum of eigenvalues; lower is more robust.
+        log_pseudo_determinant: sum of logs of the non-zero eigenvalues; no direction.
+        active_units: latent units in use (Burda et al. 2016); the condition number's denominator.
+        eigenvalues: descending, `(images, rank)`.
+        images: index of each image, `(images,)`.
+    """
+
+    metric: str
+    spectral_radius: Estimate
+    condition_number: Estimate
+    von_neumann_entropy: Estimate
+    effective_rank: Estimate
+    entropy_khan2022: Estimate
+    trace: Estimate
+    log_pseudo_determinant: Estimate
+    active_units: Estimate
+    eigenvalues: Floats
+    images: Integers
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gallery:
+    """Pictures of a few pairs at a few strengths (paper A, figure 2).
+
+    Attributes:
+        pairs: which pairs, indices into `Curves.originals`, `(shown,)`.
+        strengths: which strengths, indices into `Curves.strengths`, `(columns,)`.
+        bounds: lower and upper end of the input space.
+        originals, targets, original_reconstructions, target_reconstructions: `(shown, *event)`.
+        adversarials, reconstructions: `(shown, columns, *event)`.
+    """
+
+    pairs: Integers
+    strengths: Integers
+    bounds: tuple[float, ...]
+    originals: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    original_reconstructions: NDArray[np.float32]
+    target_reconstructions: NDArray[np.float32]
+    adversarials: NDArray[np.float32]
+    reconstructions: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Provenance:
+    """Everything needed to repeat the run.
+
+    Attributes:
+        preset: name of the preset.
+        seed: seed of pairs, noise and resampling.
+        settings: every other setting, as it was used.
+        environment: versions, platform, device, dtype, threads.
+        weights: SHA-256 of the model's parameters and buffers.
+        data: SHA-256 of the audited images.
+        seconds: wall-clock seconds of each measurement.
+    """
+
+    preset: str
+    seed: int
+    settings: dict[str, Any]
+    environment: dict[str, str]
+    weights: str
+    data: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AuditReport:
+    """What an audit found. Every figure is an `Estimate`.
+
+    Attributes:
+        name: the model's name.
+        hinge: distortion at which the trade-off saturates, median over pairs; higher is more robust.
+        auddc: area under the trade-off curve, mean over pairs; higher is more robust.
+        linearity: R2 of a straight line left of the hinge, median over pairs.
+        floor: gap right of the hinge, median over pairs; near 0 when the target is reached.
+        reach: how far apart the model can place an original's and a target's reconstruction,
+            input units, mean over pairs; read the hinge beside it (definitions D12).
+        reconstruction_error: L2(r(x) - x) of the originals, input units, mean.
+        damage: untargeted damage at fixed budgets; None if it was not measured.
+        encoder, decoder, round_trip: pullback scores; None where the spectrum was not computed.
+        curves: the trade-off curves.
+        health: findings on whether the figures can be trusted.
+        provenance: everything needed to repeat the run.
+        gallery: pictures; None after loading a report.json that lost its arrays.npz.
+    """
+
+    name: str
+    hinge: Estimate
+    auddc: Estimate
+    linearity: Estimate
+    floor: Estimate
+    reach: Estimate
+    reconstruction_error: Estimate
+    damage: Damage | None
+    encoder: GeometryScores | None
+    decoder: GeometryScores | None
+    round_trip: GeometryScores | None
+    curves: Curves
+    health: tuple[Finding, ...]
+    provenance: Provenance
+    gallery: Gallery | None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AuditReport):
+            return NotImplemented
+        return codec.equal(self, other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def scores(self) -> dict[str, Estimate]:
+        """Every score that can be asserted, by its full name (`hinge`, `encoder.trace`, ...)."""
+        return dict(self._scores())
+
+    def _scores(self) -> Iterator[tuple[str, Estimate]]:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Estimate):
+                yield field.name, value
+            elif isinstance(value, GeometryScores):
+                for part in dataclasses.fields(value):
+                    if isinstance(score := getattr(value, part.name), Estimate):
+                        yield f"{field.name}.{part.name}", score
+            elif isinstance(value, Damage) and value.estimates:
+                middle = len(value.estimates) // 2
+                yield "damage", value.estimates[middle]
+                yield "damage_gain", value.gains[middle]
+
+    def score(self, name: str) -> Estimate:
+        """One score by name; a bare geometry score is the encoder's.
+
+        Raises:
+            OptionError: no such score in this report.
+        """
+        return self.scores()[self._full_name(name)]
+
+    def _full_name(self, name: str) -> str:
+        scores = self.scores()
+        if name in scores:
+            return name
+        if f"encoder.{name}" in scores:
+            return f"encoder.{name}"
+        raise OptionError(f"unknown score {name!r}; this report has: {', '.join(scores)}")
+
+    def check(self, **bars: Bar) -> tuple[Verdict, ...]:
+        """Hold scores against bars: `report.check(hinge=at_least(0.3))`; one verdict a bar.
+
+        A score with a dot in its name goes in by `**{"decoder.spectral_radius": at_most(3)}`.
+
+        Raises:
+            OptionError: an unknown score, a bar of the wrong direction, or no bar at all.
+        """
+        if not bars:
+            raise OptionError("check expects at least one bar, such as hinge=at_least(0.3); got none")
+        for name, bar in bars.items():
+            if not isinstance(bar, Bar):
+                raise OptionError(f"{name}: expected at_least(...) or at_most(...), got {bar!r}")
+        return tuple(self._judge(self._full_name(name), bar) for name, bar in bars.items())
+
+    def _judge(self, name: str, bar: Bar) -> Verdict:
+        blame = [f.message for f in self.health if f.invalidates(name)]
+        return judge(name, self.score(name), bar, distrust="; ".join(blame))
+
+    def require(self, **bars: Bar) -> None:
+        """Like `check`, but raise AssertionError unless every verdict is PASS."""
+        failed = [str(verdict) for verdict in self.check(**bars) if not verdict]
+        if failed:
+            raise AssertionError("\n".join(failed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtin types only, pictures left out; `AuditReport.from_dict` is the inverse."""
+        return {"schema": SCHEMA, **codec.to_builtin(dataclasses.replace(self, gallery=None))}
+
+    @staticmethod
+    def from_dict(data: Any, gallery: Gallery | None = None) -> AuditReport:
+        """Rebuild a report from `to_dict`, or from the strict JSON that `save` writes.
+
+        Raises:
+            ReportError: the data are not a report of this schema.
+        """
+        if not isinstance(data, dict) or "schema" not in data:
+            raise ReportError("expected a vaeaudit report (an object with a 'schema'), got something else")
+        if data["schema"] != SCHEMA:
+            raise ReportError(f"the report has schema {data['schema']!r}, this version reads {SCHEMA}")
+        fields = {key: value for key, value in data.items() if key != "schema"}
+        report: AuditReport = codec.from_builtin(AuditReport, fields)
+        return dataclasses.replace(report, gallery=gallery)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write report.json, report.html and arrays.npz, each atomically; returns the folder."""
+        from vaeaudit.report.html import render
+
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        arrays = {} if self.gallery is None else _fields(self.gallery)
+        write_atomically(path / ARRAYS_NAME, lambda file: np.savez_compressed(cast("Any", file), **arrays))
+        write_atomically(path / HTML_NAME, lambda file: file.write(render(self).encode()))
+        write_atomically(path / JSON_NAME, lambda file: file.write(codec.write_json(self.to_dict()).encode()))
+        return path
+
+    def __str__(self) -> str:
+        from vaeaudit.report.terminal import table_text
+
+        return table_text(self)
+
+
+def load(path: str | os.PathLike[str]) -> AuditReport:
+    """Load a saved report from its folder or its report.json; equal to what was saved.
+
+    Raises:
+        ReportError: there is no report, or it cannot be read.
+    """
+    file = Path(path)
+    file = file / JSON_NAME if file.is_dir() else file
+    data = codec.read_json(file)
+    return AuditReport.from_dict(data, _load_gallery(file.with_name(ARRAYS_NAME)))
+
+
+def _fields(value: Any) -> dict[str, NDArray[Any]]:
+    return {f.name: np.asarray(getattr(value, f.name)) for f in dataclasses.fields(value)}
+
+
+def _load_gallery(path: Path) -> Gallery | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if not arrays.files:
+                return None
+            fields = {f.name: arrays[f.name] for f in dataclasses.fields(Gallery)}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ReportError(f"{path} cannot be read: {error}; delete it to load the report without pictures") from error
+    return Gallery(**{**fields, "bounds": tuple(map(float, fields["bounds"]))})
+

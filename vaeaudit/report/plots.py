@@ -1,0 +1,264 @@
+"""The report's charts, as inline SVG that takes its colours from the page around it."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+from numpy.typing import NDArray
+
+from vaeaudit.report.model import AuditReport, Damage
+from vaeaudit.report.words import ROOMS, number, setting
+from vaeaudit.statistics import Estimate
+
+Floats = NDArray[np.float64]
+
+INK, MUTED, RULE = "#010101", "#010102", "#010103"
+SERIES = ("#010104", "#010105", "#010106")
+ACCENT = SERIES[0]
+VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    SERIES[0]: "var(--accent)",
+    SERIES[1]: "var(--second)",
+    SERIES[2]: "var(--third)",
+}
+"""Colours drawn with, and the CSS variables that take their place."""
+
+MOST_LINES = 150
+THEME: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vaeaudit",
+    "font.size": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelpad": 7,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+}
+
+
+def tradeoff(report: AuditReport) -> Markup:
+    """Gap against distortion for every pair, each hinge, and the median hinge (paper A, figure 3)."""
+    curves = report.curves
+    hinge = report.hinge
+
+    def draw(axes: Axes) -> None:
+        shown = _evenly(np.flatnonzero(~curves.excluded), MOST_LINES)
+        lines = [_path(curves.distortion[pair], curves.gap[pair]) for pair in shown]
+        axes.add_collection(LineCollection([line for line in lines if len(line) > 1], colors=MUTED, lw=0.6, alpha=0.45))
+        single = [line for line in lines if len(line) == 1]
+        if single:
+            axes.plot(*np.concatenate(single).T, ".", color=MUTED, ms=4)
+        _mark_hinges(axes, shown, curves.hinge, curves.censored, lines)
+        _median_hinge(axes, hinge)
+        _frame(axes, lines)
+
+    description = (
+        f"Trade-off curves of {int((~curves.excluded).sum())} pairs: the gap to the target's reconstruction falls as "
+        f"distortion grows. Median hinge {number(hinge.value)}."
+    )
+    return _svg("tradeoff", description, draw, height=4.0)
+
+
+def _path(x: Floats, y: Floats) -> Floats:
+    """The finite points of a curve by ascending distortion, `(points, 2)`."""
+    points = np.stack([x, y], axis=1)[np.isfinite(x) & np.isfinite(y)]
+    return points[np.argsort(points[:, 0], kind="stable")]
+
+
+def _mark_hinges(
+    axes: Axes, shown: NDArray[np.int64], hinge: Floats, censored: NDArray[np.bool_], lines: list[Floats]
+) -> None:
+    marks = np.array([
+        (hinge[pair], np.interp(hinge[pair], *line.T), censored[pair])
+        for pair, line in zip(shown, lines, strict=True)
+        if len(line) and np.isfinite(hinge[pair])
+    ]).reshape(-1, 3)  # fmt: skip
+    for kind, style in ((0, {"marker": "o", "ms": 4.5}), (1, {"marker": ">", "ms": 6, "mfc": "none"})):
+        chosen = marks[marks[:, 2] == kind]
+        label = "hinge" if kind == 0 else "not saturated"
+        if len(chosen):
+            axes.plot(chosen[:, 0], chosen[:, 1], ls="", color=ACCENT, alpha=0.85, label=label, mew=1, **style)  # type: ignore[arg-type]
+
+
+def _median_hinge(axes: Axes, hinge: Estimate) -> None:
+    if not np.isfinite(hinge.value):
+        return
+    axes.axvline(hinge.value, color=ACCENT, lw=1.6, label=f"median hinge {number(hinge.value)}")
+    low, high = hinge.low, min(hinge.high, 1e3)
+    if np.isfinite(low):
+        axes.axvspan(low, high, color=ACCENT, alpha=0.13, lw=0, label="95 % interval")
+
+
+def _frame(axes: Axes, lines: list[Floats]) -> None:
+    """Axes that show the unit square, and as much beyond it as the curves need and a reader can use."""
+    points = np.concatenate([*lines, np.zeros((0, 2))])
+    right = max(1.0, float(points[:, 0].max(initial=0)) * 1.02)
+    axes.set_xlim(0, min(right, 2.0))
+    low, high = float(points[:, 1].min(initial=0)), float(points[:, 1].max(initial=1))
+    axes.set_ylim(max(low - 0.04, -0.5), min(high + 0.06, 1.6))
+    axes.set_xlabel("distortion, relative to the distance between original and target")
+    axes.set_ylabel("gap to the target's reconstruction")
+    _legend(axes)
+
+
+def spectra(report: AuditReport) -> Markup | None:
+    """Eigenvalues by index, median and 10 to 90 % of the images; None where no spectrum was computed."""
+    rooms = {room: getattr(report, room) for room in ROOMS if getattr(report, room) is not None}
+    bands = {room: band for room, scores in rooms.items() if (band := _band(scores.eigenvalues)) is not None}
+    if not bands:
+        return None
+
+    def draw(axes: Axes) -> None:
+        for colour, (room, (index, low, middle, high)) in zip(_colours(bands), bands.items(), strict=True):
+            style = {"marker": "o", "ms": 3.2} if len(index) <= 40 else {}
+            axes.fill_between(index, low, high, color=colour, alpha=0.15, lw=0)
+            axes.plot(index, middle, color=colour, lw=1.6, label=ROOMS[room], **style)  # type: ignore[arg-type]
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+        axes.set_xlabel("index of the eigenvalue, largest first")
+        axes.set_ylabel("eigenvalue")
+        _legend(axes)
+
+    names = ", ".join(ROOMS[room].lower() for room in bands)
+    return _svg("spectra", f"Eigenvalues of the pullback metric by index, on a log scale: {names}.", draw, height=3.6)
+
+
+def _colours(bands: dict[str, Any]) -> list[str]:
+    return [SERIES[list(ROOMS).index(room)] for room in bands]
+
+
+def _band(eigenvalues: Floats) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """Index, and 10 %, 50 % and 90 % quantiles over images, of the eigenvalues that are not zero."""
+    values = np.array(eigenvalues, dtype=np.float64, ndmin=2)
+    values[~np.isfinite(values)] = np.nan
+    largest = np.nanmax(values, initial=0)
+    values[~(values > largest * values.shape[1] * np.finfo(np.float64).eps)] = np.nan
+    alive = np.isfinite(values).any(axis=0)
+    if not alive.any():
+        return None
+    low, middle, high = (np.nanquantile(values[:, alive], share, axis=0) for share in (0.1, 0.5, 0.9))
+    return np.asarray(np.flatnonzero(alive) + 1.0, np.float64), np.asarray(low), np.asarray(middle), np.asarray(high)
+
+
+def damage(report: AuditReport) -> Markup | None:
+    """Displacement of the reconstruction by budget; None where damage was not measured."""
+    measured = report.damage
+    if measured is None or not measured.radii.size:
+        return None
+
+    def draw(axes: Axes) -> None:
+        _each_image(axes, measured)
+        values, low, high = _ends(measured.estimates)
+        axes.plot(measured.radii, values, color=ACCENT, lw=1.6, marker="o", ms=3.5, label="mean")
+        axes.errorbar(measured.radii, values, [values - low, high - values], fmt="none", color=ACCENT, lw=1.2,
+                      capsize=4, label="95 % interval")  # fmt: skip
+        axes.set_xticks(measured.radii, [setting(radius) for radius in measured.radii])
+        axes.set_xlim(0, float(np.nanmax(measured.radii)) * 1.06)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("budget: L2 norm of the distortion")
+        axes.set_ylabel("displacement of the reconstruction")
+        _legend(axes)
+
+    pairs = zip(measured.radii, measured.estimates, strict=False)
+    told = "; ".join(f"{number(estimate.value)} at {number(float(radius))}" for radius, estimate in pairs)
+    return _svg("damage", f"Mean displacement of the reconstruction by budget: {told}.", draw, height=3.4)
+
+
+def _each_image(axes: Axes, measured: Damage) -> None:
+    rows = measured.displacement.reshape(-1, measured.radii.size)
+    shown = _evenly(np.arange(len(rows)), MOST_LINES)
+    lines = [line for row in shown if len(line := _path(measured.radii, rows[row])) > 1]
+    if lines:
+        axes.add_collection(LineCollection(lines, colors=MUTED, lw=0.6, alpha=0.4, label="each image"))
+
+
+def _ends(estimates: tuple[Estimate, ...]) -> tuple[Floats, Floats, Floats]:
+    """Values with the ends of their intervals; NaN where an end is open."""
+    table = np.array([(e.value, e.low, e.high) for e in estimates], dtype=np.float64)
+    table[~np.isfinite(table).all(axis=1), 1:] = np.nan
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def _evenly(items: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    if items.size <= most:
+        return items
+    return items[np.linspace(0, items.size - 1, most).round().astype(np.int64)]
+
+
+def _legend(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, borderaxespad=0.2,
+                    handlelength=1.4, columnspacing=1.6)  # fmt: skip
+
+
+@contextmanager
+def _theme() -> Iterator[None]:
+    """Draw with our settings, whatever the caller's matplotlib is set to, and leave that as it was."""
+    with matplotlib.style.context(["default", THEME]):
+        yield
+
+
+def _svg(name: str, description: str, draw: Callable[[Axes], None], *, height: float) -> Markup:
+    """Draw one chart and turn it into an element that can stand in any page."""
+    with _theme(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="matplotlib")
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        draw(figure.add_subplot())
+        file = io.StringIO()
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
+    return inline(file.getvalue(), name, description)
+
+
+def inline(source: str, name: str, description: str) -> Markup:
+    """Make a free-standing SVG file part of a page: own ids, the page's colours and font, a description.
+
+    Args:
+        source: the file, drawn with the colours of `VARIABLES`.
+        name: prefix of every id, unique on the page.
+        description: alternative text.
+    """
+    body = source[source.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", body)
+    body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--font, sans-serif)", body)
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, variable)
+    box = re.search(r'viewBox="[^"]*"', body)
+    opening = f'<svg class="chart" role="img" aria-label="{html.escape(description)}" {box.group() if box else ""}>'
+    return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1).strip())  # noqa: S704

@@ -1,0 +1,230 @@
+"""The report in a terminal: one table of headline figures, one of pullback scores, the findings."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterable, Iterator
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from vaeaudit.health import Finding
+from vaeaudit.report import words
+from vaeaudit.report.comparison import Change, Comparison
+from vaeaudit.report.model import ARRAYS_NAME, HTML_NAME, JSON_NAME, AuditReport, GeometryScores
+from vaeaudit.statistics import Estimate
+from vaeaudit.verdict import Verdict
+
+WIDTH = 80
+MARK = "*"
+COLOURS = {
+    "PASS": "green",
+    "FAIL": "red",
+    "INCONCLUSIVE": "yellow",
+    "INVALID": "magenta",
+    "better": "green",
+    "worse": "red",
+    "different": "yellow",
+    "info": "cyan",
+    "warning": "yellow",
+    "invalid": "red",
+}
+
+
+def print_report(
+    report: AuditReport, console: Console | None = None, *, saved: str | os.PathLike[str] | None = None
+) -> None:
+    """Print the report's figures and findings.
+
+    Args:
+        report: what to print.
+        console: where to; standard output by default.
+        saved: the folder it was saved to, if it was.
+    """
+    console = console or Console()
+    _print(console, Group(*_report(report)))
+    if saved is not None:
+        files = ", ".join((HTML_NAME, JSON_NAME, ARRAYS_NAME))
+        _print(console, Text(f"\nSaved ({files}):"))
+        console.print(Text(words.clean(os.fspath(saved)), style="bold"), soft_wrap=True)
+
+
+def table_text(report: AuditReport) -> str:
+    """What `print_report` prints, as plain text 80 columns wide, without colours, wherever it is called."""
+    file = io.StringIO()
+    console = Console(
+        file=file, width=WIDTH, color_system=None, force_terminal=False, force_jupyter=False, legacy_windows=False
+    )
+    print_report(report, console)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def verdict_lines(verdicts: Iterable[Verdict]) -> list[Text]:
+    """One line a verdict, the outcome first, coloured and in words; its reason follows it."""
+    return [_verdict(verdict) for verdict in verdicts]
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print old against new, score by score, and what stands against comparing them."""
+    console = console or Console()
+    _print(console, Group(*_comparison(comparison)))
+
+
+def _print(console: Console, content: RenderableType) -> None:
+    console.print(content, markup=False, highlight=False, emoji=False)
+
+
+def _report(report: AuditReport) -> Iterator[RenderableType]:
+    yield Text.assemble((words.clean(report.name), "bold"), f"  preset {words.clean(report.provenance.preset)}")
+    yield Text(words.summary(report))
+    yield Text()
+    yield _headline(report)
+    for note in (*words.curve_notes(report.curves), *_legend(report)):
+        yield Text(note, style="dim")
+    if any(getattr(report, room) is not None for room in words.ROOMS):
+        yield Text()
+        yield _geometry(report)
+    yield Text()
+    yield from _findings(report.health)
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def _headline(report: AuditReport) -> Table:
+    table = _table()
+    table.add_column("Score", min_width=17, overflow="fold")
+    table.add_column("Value", justify="right", no_wrap=True)
+    table.add_column("95 % interval", min_width=16, overflow="fold")
+    table.add_column("Unit", overflow="fold")
+    table.add_column("n", no_wrap=True)
+    table.add_column("Robust\nif", no_wrap=True)
+    bound = words.hinge_is_a_bound(report)
+    for label, score, estimate in _headline_scores(report):
+        value = _value(estimate, words.trusted(report, score), prefix=">= " if score == "hinge" and bound else "")
+        interval = Text(words.interval(estimate, words.counted(score)), style="dim")
+        unit, sample = words.clean(estimate.unit) or words.NOTHING, words.sample(score, estimate)
+        table.add_row(Text(label), value, interval, Text(unit), sample, words.direction(estimate))
+    return table
+
+
+def _headline_scores(report: AuditReport) -> Iterator[tuple[str, str, Estimate]]:
+    for score in ("hinge", "auddc", "reach", "reconstruction_error"):
+        yield words.label(score), score, getattr(report, score)
+    if report.damage is not None:
+        for radius, damage, gain in zip(
+            report.damage.radii, report.damage.estimates, report.damage.gains, strict=False
+        ):
+            yield f"Damage at {words.setting(radius)}", "damage", damage
+            yield "  its gain", "damage_gain", gain
+    for score in ("linearity", "floor"):
+        yield words.label(score), score, getattr(report, score)
+
+
+def _value(estimate: Estimate, trusted: bool, prefix: str = "") -> Text:
+    text = f"{'' if math.isnan(estimate.value) else prefix}{words.figure(estimate)}"
+    return Text(text, style="bold") if trusted else Text(f"{text}{MARK}", style="red")
+
+
+def _legend(report: AuditReport) -> Iterator[str]:
+    if report.damage is not None:
+        yield "Damage at an L2 budget of the input; its gain is damage per unit of distortion."
+    if not all(words.trusted(report, score) for score in report.scores()):
+        yield f"{MARK} not to be relied upon: see the findings."
+
+
+def _geometry(report: AuditReport) -> Table:
+    table = _table()
+    table.add_column("Pullback score", width=22, overflow="fold")
+    for room, title in words.ROOMS.items():
+        scores: GeometryScores | None = getattr(report, room)
+        metric = "not computed" if scores is None else f"{words.clean(scores.metric)} metric"
+        table.add_column(Text(f"{title}\n{metric}"), min_width=17, overflow="fold")
+    for score in words.GEOMETRY:
+        if score != "active_units":
+            cells = [_geometry_cell(report, room, score) for room in words.ROOMS]
+            table.add_row(_geometry_label(report, score), *cells)
+    return table
+
+
+def _geometry_label(report: AuditReport, score: str) -> Text:
+    estimates = [estimate for name, estimate in report.scores().items() if name.endswith(f".{score}")]
+    known = sorted({words.direction(estimate) for estimate in estimates} - {words.NOTHING})
+    note = f"robust if {known[0]}" if known else "no direction"
+    return Text.assemble(words.MEANINGS[score].label, "\n", (note, "dim"))
+
+
+def _geometry_cell(report: AuditReport, room: str, score: str) -> Text:
+    scores: GeometryScores | None = getattr(report, room)
+    if scores is None:
+        return Text(words.NOTHING)
+    estimate: Estimate = getattr(scores, score)
+    value = _value(estimate, words.trusted(report, f"{room}.{score}"))
+    if score == "condition_number":
+        value.append(f" ({words.figure(scores.active_units)} active)", style="not bold")
+    return Text.assemble(value, "\n", (words.interval(estimate, "images"), "dim"))
+
+
+def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
+    if not findings:
+        yield Text("Health: nothing was found that speaks against these figures.")
+        return
+    yield Text("Health findings", style="bold")
+    for finding in sorted(findings, key=lambda f: ("invalid", "warning", "info").index(f.severity)):
+        head = Text.assemble((finding.severity.upper(), f"bold {COLOURS[finding.severity]}"))
+        yield Text.assemble(" ", head, " ", words.clean(finding.name))
+        yield Padding(Text(words.clean(finding.message)), (0, 0, 0, 3))
+        yield Padding(Text.assemble(("Remedy: ", "bold"), words.clean(finding.remedy)), (0, 0, 0, 3))
+
+
+def _verdict(verdict: Verdict) -> Text:
+    estimate = verdict.estimate
+    interval = words.interval(estimate, words.counted(verdict.score.rpartition(".")[2]))
+    head = (f"{verdict.outcome:<12}", f"bold {COLOURS[verdict.outcome]}")
+    body = f" {verdict.score} {words.figure(estimate)} ({interval}; n = {estimate.n}), wanted {verdict.bar}"
+    return Text.assemble(head, body, f": {words.clean(verdict.reason)}" if verdict.reason else "")
+
+
+def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
+    old, new = words.clean(comparison.old), words.clean(comparison.new)
+    yield Text.assemble((old, "bold"), " (old) against ", (new, "bold"), " (new)")
+    yield Text()
+    table = _table()
+    for header, width in (("Score", 18), ("Old", 15), ("New", 15), ("Difference", 14), ("Outcome", 10)):
+        table.add_column(header, min_width=width, overflow="fold")
+    room = ""
+    for change in comparison.changes:
+        before, (room, _, score) = room, change.score.rpartition(".")
+        if room != before:
+            table.add_row(Text(words.ROOMS.get(room, room), style="bold"))
+        table.add_row(words.label(score), *_comparison_cells(change, score))
+    yield table
+    yield Text()
+    yield Text(
+        "Under each figure its 95 % interval; an interval under a difference means that the same pairs were compared "
+        "one by one. A difference is clear where its interval leaves zero out, or where the two intervals are apart.",
+        style="dim",
+    )
+    for caveat in comparison.caveats:
+        yield Padding(Text.assemble(("Caveat: ", "bold yellow"), words.clean(caveat)), (1, 0, 0, 0))
+
+
+def _comparison_cells(change: Change, score: str) -> Iterator[Text]:
+    for estimate in (change.old, change.new):
+        if estimate is None:
+            yield Text(words.NOTHING)
+        else:
+            interval = words.interval(estimate, words.counted(score))
+            yield Text.assemble(_value(estimate, estimate.trusted), "\n", (interval, "dim"))
+    difference = Text("+" if change.difference > 0 else "").append(words.number(change.difference))
+    if change.paired:
+        difference.append(f"\n{words.number(change.low)} to {words.number(change.high)}", style="dim")
+    yield difference
+    outcome = Text(change.outcome, style=COLOURS.get(change.outcome, ""))
+    yield outcome.append(f": {words.clean(change.reason)}" if change.reason else "", style="dim")

@@ -1,0 +1,243 @@
+"""How a report speaks: numbers, intervals, directions and the names and meanings of the scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from vaeaudit.report.model import AuditReport, Curves
+from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
+
+NOTHING = "–"
+"""Stands where there is no figure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """What a score is called, what it says, and what it must not be read as."""
+
+    label: str
+    says: str
+    caution: str = ""
+
+
+MEANINGS = {
+    "hinge": Meaning(
+        label="Hinge",
+        says="The distortion at which the trade-off curve saturates, as a fraction of the distance between original "
+        "and target: from there on the reconstruction is as close to the target's as the attack gets it.",
+        caution="It is normalised by the model's own reach. A model that reconstructs everything as one blur has "
+        "little reach and a small hinge, although it is hard to damage: read it beside the reach and the damage.",
+    ),
+    "auddc": Meaning(
+        label="AUDDC",
+        says="Area under the distortion-distortion curve, from no distortion to the whole distance between original "
+        "and target. About half the hinge where the curve is an ideal broken stick.",
+        caution="Like the hinge it is normalised by the reach.",
+    ),
+    "reach": Meaning(
+        label="Reach",
+        says="How far apart the model can place the reconstructions of an original and of its target.",
+        caution="Not a robustness score: two models' hinges compare fairly only where their reaches are alike.",
+    ),
+    "reconstruction_error": Meaning(
+        label="Reconstruction error",
+        says="L2 distance between an unattacked image and its reconstruction.",
+        caution="Quality rather than robustness, but robustness is cheap for a model that reconstructs badly.",
+    ),
+    "linearity": Meaning(
+        label="Linearity",
+        says="How well a straight line fits the trade-off left of the hinge (R²); 1 is a steady price per step "
+        "towards the target.",
+    ),
+    "floor": Meaning(
+        label="Floor",
+        says="The gap that is left right of the hinge; near 0 the reconstruction is the target's own.",
+        caution="A high floor means that the attack, or the model, never gets all the way there.",
+    ),
+    "damage": Meaning(
+        label="Damage",
+        says="How far an untargeted attack of a fixed L2 budget moves the reconstruction.",
+        caution="Absolute, so it is not deceived by a small reach.",
+    ),
+    "damage_gain": Meaning(
+        label="Damage gain",
+        says="Damage per unit of distortion spent; above 1 the model amplifies what is done to its input.",
+    ),
+    "spectral_radius": Meaning(
+        label="Spectral radius",
+        says="The largest eigenvalue of the pullback metric: how strongly the worst direction is stretched.",
+        caution="Local: it describes infinitely small distortions.",
+    ),
+    "condition_number": Meaning(
+        label="Condition number",
+        says="Root of the largest over the smallest eigenvalue among the active latent units: how uneven the "
+        "stretching is.",
+        caution="Meaningful only beside the number of active units: latent units that are switched off are left out.",
+    ),
+    "active_units": Meaning(
+        label="Active units",
+        says="Latent units whose posterior mean varies over the data by more than 0.01.",
+    ),
+    "von_neumann_entropy": Meaning(
+        label="Von Neumann entropy",
+        says="How evenly the stretching is spread over directions: -Σ p ln p of the normalised spectrum.",
+    ),
+    "effective_rank": Meaning(
+        label="Effective rank",
+        says="The exponential of the entropy: how many directions share the stretching.",
+    ),
+    "entropy_khan2022": Meaning(
+        label="Entropy, Khan 2022",
+        says="The same sum over the spectrum divided by its maximum, as Khan and Storkey's code computes it.",
+        caution="Not an entropy; kept for comparison with published figures.",
+    ),
+    "trace": Meaning(
+        label="Trace",
+        says="The sum of the eigenvalues: the stretching of all directions together.",
+    ),
+    "log_pseudo_determinant": Meaning(
+        label="Log pseudo-determinant",
+        says="The sum of the logarithms of the eigenvalues that are not zero: the change of volume.",
+    ),
+}
+GEOMETRY = tuple(MEANINGS)[list(MEANINGS).index("spectral_radius") :]
+"""The scores of a pullback spectrum, in reading order."""
+ROOMS = {"encoder": "Encoder", "decoder": "Decoder", "round_trip": "Round trip"}
+PAIR_SCORES = frozenset({"hinge", "auddc", "linearity", "floor", "reach"})
+
+
+def clean(text: object) -> str:
+    """One printable line of a string from outside: no line breaks, no control characters."""
+    spaced = re.sub(r"\s+", " ", str(text)).strip()
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in spaced)
+
+
+def label(score: str) -> str:
+    """What to call a score given by its full name: `encoder.trace` is "Encoder trace"."""
+    room, _, name = score.rpartition(".")
+    known = MEANINGS[name].label if name in MEANINGS else name.replace("_", " ")
+    return f"{ROOMS.get(room, room)} {known[0].lower()}{known[1:]}" if room else known
+
+
+def number(value: float, *, whole: bool = False) -> str:
+    """A figure to three significant digits; a dash for NaN."""
+    if math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    if whole:
+        return f"{value:,.0f}"
+    rounded = float(f"{value:.3g}")
+    if rounded == 0:
+        return "0"
+    if 1e3 <= abs(rounded) < 1e6:
+        return f"{value:,.0f}"
+    if 1e-3 <= abs(rounded) < 1e3:
+        return f"{rounded:#.3g}".rstrip(".")
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def figure(estimate: Estimate) -> str:
+    """The point estimate, a count without decimals."""
+    return number(estimate.value, whole=estimate.statistic == "count")
+
+
+def interval(estimate: Estimate, counted: str = "samples") -> str:
+    """The 95 % interval in words; an open end is said, and why there is none at all."""
+    if math.isnan(estimate.value):
+        return NOTHING
+    whole = estimate.statistic == "count"
+    low, high = number(estimate.low, whole=whole), number(estimate.high, whole=whole)
+    if math.isinf(estimate.low) and math.isinf(estimate.high):
+        return f"too few {counted} for an interval" if estimate.n < SMALLEST_SAMPLE else "no interval"
+    if math.isinf(estimate.high):
+        return f"{low} or more"
+    if math.isinf(estimate.low):
+        return f"{high} or less"
+    return f"{low} to {high}"
+
+
+def setting(value: float) -> str:
+    """A number that somebody chose, such as a budget or a strength: as short as it can be."""
+    return f"{value:.3g}"
+
+
+def trusted(report: AuditReport, score: str) -> bool:
+    """Whether neither the estimate nor a health finding forbids to rely on a score."""
+    return report.scores()[score].trusted and not any(finding.invalidates(score) for finding in report.health)
+
+
+def counted(score: str) -> str:
+    """What the n of a score counts."""
+    return "pairs" if score in PAIR_SCORES else "images"
+
+
+def sample(score: str, estimate: Estimate) -> str:
+    """The n of a score with its noun: "50 pairs", "1 image"."""
+    noun = counted(score)
+    return f"{estimate.n:,} {noun[:-1] if estimate.n == 1 else noun}"
+
+
+def direction(estimate: Estimate) -> str:
+    """Which way is more robust: "higher", "lower", or a dash."""
+    return {True: "higher", False: "lower", None: NOTHING}[estimate.higher_is_better]
+
+
+def hinge_is_a_bound(report: AuditReport) -> bool:
+    """Whether the median hinge itself is only a lower bound, because curves that do not saturate lie below it."""
+    curves = report.curves
+    kept = ~curves.excluded & ~np.isnan(curves.hinge)
+    if not kept.any():
+        return False
+    hinges = curves.hinge[kept]
+    return bool(np.median(np.where(curves.censored[kept], np.inf, hinges)) > np.median(hinges) * (1 + 1e-9))
+
+
+def curve_notes(curves: Curves) -> tuple[str, ...]:
+    """What a reader must know about the pairs before quoting a hinge."""
+    kept = int((~curves.excluded).sum())
+    censored = int((curves.censored & ~curves.excluded).sum())
+    notes = []
+    if censored:
+        verb, rest = ("does", "its hinge is") if censored == 1 else ("do", "their hinges are")
+        notes.append(
+            f"{censored} of {_plural(kept, 'curve')} {verb} not saturate: {rest} known only to be at least the "
+            "distortion reached."
+        )
+    if kept < curves.excluded.size:
+        out = curves.excluded.size - kept
+        notes.append(
+            f"{out} of {_plural(curves.excluded.size, 'pair')} {'was' if out == 1 else 'were'} excluded: the model "
+            "does not tell original and target apart clearly."
+        )
+    return tuple(notes)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def summary(report: AuditReport) -> str:
+    """The headline in a sentence or two."""
+    hinge = report.hinge
+    if math.isnan(hinge.value):
+        return "No hinge could be measured: no pair gave a trade-off curve to read one from."
+    share = f"{'at least ' if hinge_is_a_bound(report) else ''}{number(100 * hinge.value)} %"
+    sentence = (
+        f"To turn one reconstruction into another, an attack has to cover {share} of the distance between the two "
+        f"images (median over {_plural(hinge.n, 'pair')}; 95 % interval: {_share_interval(hinge)})."
+    )
+    warning = "" if trusted(report, "hinge") else " A health check says that this must not be relied upon."
+    return sentence + warning
+
+
+def _share_interval(hinge: Estimate) -> str:
+    scaled = dataclasses.replace(hinge, low=100 * hinge.low, high=100 * hinge.high)
+    text = interval(scaled, "pairs")
+    return re.sub(r"( or |$)", r" %\1", text, count=1) if re.match(r"[\d-]", text) else text

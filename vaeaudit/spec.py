@@ -1,0 +1,63 @@
+"""Presets: how much an audit measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vaeaudit.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """How much an audit measures.
+
+    Attributes:
+        pairs: original/target pairs, where the user does not say.
+        strengths: values of C in the automatic series.
+        restarts: random starts of the targeted attack, beside original and target.
+        extensions: times that C may be lowered further for curves that do not saturate.
+        samples: posterior samples behind every point of a trade-off curve.
+        images: images read for the variance of the posterior means.
+        spectra: images at which the pullback spectra are computed.
+        damaged: images under the untargeted attack.
+        damage_steps: gradient evaluations for each start of the untargeted attack.
+        damage_restarts: random starts of the untargeted attack, beside the leading eigenvector.
+    """
+
+    pairs: int
+    strengths: int
+    restarts: int
+    extensions: int
+    samples: int
+    images: int
+    spectra: int
+    damaged: int
+    damage_steps: int
+    damage_restarts: int
+
+
+PRESETS: dict[str, Spec] = {
+    "quick": Spec(
+        pairs=24, strengths=16, restarts=0, extensions=1, samples=16, images=256,
+        spectra=32, damaged=24, damage_steps=25, damage_restarts=1,
+    ),
+    "standard": Spec(
+        pairs=50, strengths=24, restarts=0, extensions=2, samples=64, images=512,
+        spectra=100, damaged=50, damage_steps=40, damage_restarts=1,
+    ),
+    "thorough": Spec(
+        pairs=200, strengths=40, restarts=2, extensions=3, samples=100, images=2048,
+        spectra=400, damaged=200, damage_steps=100, damage_restarts=4,
+    ),
+}  # fmt: skip
+
+
+def preset_named(name: str) -> Spec:
+    """Look a preset up.
+
+    Raises:
+        OptionError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise OptionError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
