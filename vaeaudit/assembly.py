@@ -12,7 +12,7 @@ from vaeaudit.report.model import Curves, Damage, Gallery, GeometryScores
 from vaeaudit.statistics import Estimate, count_above, estimate
 from vaeaudit.tradeoff import areas_under, fit_hinge
 
-INPUT_UNITS = "L2, input units"
+INPUT_UNITS = "L2 of input"
 SHOWN_STRENGTHS = 5
 _CLEARLY = 3.0
 _SMALLEST_REACH = 0.01
@@ -21,9 +21,7 @@ _SMALLEST_REACH = 0.01
 Floats = NDArray[np.float64]
 
 
-def curves_of(
-    arrays: Arrays, strengths: Floats, spans: Floats, pairs: NDArray[np.int64], seed: int
-) -> Curves:
+def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: NDArray[np.int64], seed: int) -> Curves:
     """Trade-off curves of all pairs, with their hinges.
 
     Args:
@@ -60,7 +58,7 @@ def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64
             estimate(c, statistic="mean", unit=INPUT_UNITS, higher_is_better=False, seed=seed) for c in columns
         ),
         gains=tuple(
-            estimate(c / r, statistic="mean", unit="per unit of distortion", higher_is_better=False, seed=seed)
+            estimate(c / r, statistic="mean", unit="L2 per L2", higher_is_better=False, seed=seed)
             for c, r in zip(columns, radii, strict=True)
         ),
     )  # fmt: skip
@@ -103,7 +101,9 @@ def geometry_of(arrays: Arrays, part: str, metric: str, active: Estimate, seed: 
     )
 
 
-def gallery_of(arrays: Arrays, pictures: Arrays, curves: Curves, order: NDArray[np.int64], bounds: tuple[float, float]) -> Gallery:
+def gallery_of(
+    arrays: Arrays, pictures: Arrays, curves: Curves, order: NDArray[np.int64], bounds: tuple[float, float]
+) -> Gallery:
     """The first few pairs at a few strengths that spread evenly over the distortion.
 
     Args:

@@ -23,7 +23,7 @@ from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.data import Images, Pairs, draw_pairs, load_images, positions_named
 from vaeaudit.divergences import divergence_named
-from vaeaudit.errors import AuditError, ModelError, OptionError
+from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.geometry import scores
 from vaeaudit.measurements import BUDGETS, Measurements, Progress
 from vaeaudit.probe import Probe, probe
@@ -195,9 +195,7 @@ class _Run:
         arrays = measure.damage(radii, guided=guided)
         return assembly.damage_of(arrays["displacement"], radii, arrays["images"], self.seed)
 
-    def _spectra(
-        self, measure: Measurements, probed: Probe
-    ) -> tuple[dict[str, GeometryScores], list[health.Finding]]:
+    def _spectra(self, measure: Measurements, probed: Probe) -> tuple[dict[str, GeometryScores], list[health.Finding]]:
         activity = measure.activity()
         try:
             arrays = measure.spectra(activity["variance"] > scores.ACTIVE_VARIANCE)
@@ -277,14 +275,15 @@ def _beside(a: Arrays, b: Arrays) -> Arrays:
 def _environment(subject: Autoencoder, device: torch.device) -> dict[str, str]:
     cuda = device.type == "cuda"
     return {
-        "vaeaudit": _version("vaeaudit"), "torch": torch.__version__, "numpy": np.__version__,
-        "scipy": _version("scipy"), "python": platform.python_version(), "platform": platform.platform(),
+        "vaeaudit": version("vaeaudit"), "torch": torch.__version__, "numpy": np.__version__,
+        "scipy": version("scipy"), "python": platform.python_version(), "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if cuda else platform.machine(), "device_type": device.type,
         "dtype": str(subject.dtype).removeprefix("torch."), "threads": str(torch.get_num_threads()),
     }  # fmt: skip
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Installed version of a package, or "not installed"."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -308,6 +307,3 @@ def _distrust(report: AuditReport) -> AuditReport:
     return dataclasses.replace(
         report, **{f.name: marked(getattr(report, f.name), f.name) for f in dataclasses.fields(report)}
     )
-
-
-__all__ = ["AuditError", "audit"]

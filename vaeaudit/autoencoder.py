@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vaeaudit.errors import AuditError, ModelError, OptionError
 from vaeaudit.introspection import Found, copied, find
-from vaeaudit.latent import SCALES, Posterior, Scale, describe, read_posterior, read_reconstruction
+from vaeaudit.latent import SCALES, Posterior, Scale, read_posterior, read_reconstruction
 from vaeaudit.preservation import preserved
 
 
@@ -133,7 +133,10 @@ class Autoencoder:
         memo: dict[int, Any] = {}
         modules = tuple(copied(m, wanted, memo) for m in self.modules)
         return dataclasses.replace(
-            self, modules=modules, encoder=copied(self.encoder, wanted, memo), decoder=copied(self.decoder, wanted, memo)
+            self,
+            modules=modules,
+            encoder=copied(self.encoder, wanted, memo),
+            decoder=copied(self.decoder, wanted, memo),
         )
 
     @contextlib.contextmanager
@@ -186,5 +189,3 @@ def _checked_device(device: str | torch.device) -> torch.device:
 def _same(a: torch.device, b: torch.device) -> bool:
     return a.type == b.type and (a.index or 0) == (b.index or 0)
 
-
-__all__ = ["Autoencoder", "describe"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Checkpoint:
         arrays = measure()
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = {**arrays, "key": np.array(self.key)}
-        write_atomically(path, lambda file: np.savez(file, **kept))
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **kept))
         self.finished.append(path)
         return arrays
 
@@ -57,9 +58,9 @@ class Checkpoint:
     def _read(self, path: Path) -> Arrays | None:
         """A truncated, foreign or outdated file counts as absent."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 if str(file["key"]) != self.key:
                     return None
                 return {name: file[name] for name in file.files if name != "key"}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile):
             return None

@@ -95,7 +95,11 @@ def _whole(source: Any) -> tuple[Tensor, Integers | None] | None:
     if isinstance(source, (Tensor, np.ndarray)):
         tensor = _tensor(source)
         return (tensor if tensor.ndim else tensor[None]), None
-    if isinstance(source, (tuple, list)) and len(source) == 2 and all(isinstance(s, (Tensor, np.ndarray)) for s in source):
+    if (
+        isinstance(source, (tuple, list))
+        and len(source) == 2
+        and all(isinstance(s, (Tensor, np.ndarray)) for s in source)
+    ):
         pixels, second = _tensor(source[0]), _tensor(source[1])
         if second.ndim == 1 and pixels.ndim > 1:
             if len(pixels) != len(second):
@@ -156,7 +160,9 @@ def _split(item: Any) -> tuple[Any, Any]:
         image = next((item[key] for key in _IMAGE_KEYS if key in item), None)
         label = next((item[key] for key in _LABEL_KEYS if key in item), None)
         if image is None:
-            raise DataError(f"an item has the keys {', '.join(map(str, item))}; expected one of {', '.join(_IMAGE_KEYS)}")
+            raise DataError(
+                f"an item has the keys {', '.join(map(str, item))}; expected one of {', '.join(_IMAGE_KEYS)}"
+            )
         return image, label
     if isinstance(item, (tuple, list)):
         return item[0], item[1] if len(item) > 1 else None
@@ -168,7 +174,9 @@ def _stack(parts: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Integ
     labels: list[Tensor] = []
     for part, label in parts:
         if pixels and part.shape[1:] != pixels[0].shape[1:]:
-            raise DataError(f"all images must have one shape, got {tuple(pixels[0].shape[1:])} and {tuple(part.shape[1:])}")
+            raise DataError(
+                f"all images must have one shape, got {tuple(pixels[0].shape[1:])} and {tuple(part.shape[1:])}"
+            )
         pixels.append(part)
         if label is not None and label.ndim == 1 and len(label) == len(part) and not label.is_floating_point():
             labels.append(label)
@@ -203,7 +211,9 @@ def _likely_cause(low: float, high: float, bounds: tuple[float, float]) -> str:
         return "they look like 8-bit pixels: divide by 255, or pass bounds=(0, 255) if the model takes them so"
     if -1.001 <= low < 0 and high <= 1.001:
         return "they look scaled to [-1, 1]: pass bounds=(-1, 1)"
-    return "they look standardised: pass the bounds of the standardised space, ((low - mean) / std, (high - mean) / std)"
+    return (
+        "they look standardised: pass the bounds of the standardised space, ((low - mean) / std, (high - mean) / std)"
+    )
 
 
 Pairs = int | Sequence[tuple[int, int]] | None

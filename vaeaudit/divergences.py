@@ -72,7 +72,9 @@ def divergence_named(name: str, *, deterministic: bool) -> tuple[str, Divergence
     if name not in DIVERGENCES:
         raise OptionError(f"unknown divergence {name!r}; choose one of {', '.join(DIVERGENCES)}")
     if deterministic and name in _NEED_VARIANCE:
-        raise OptionError(f"divergence {name!r} needs posterior variances, and this encoder is deterministic; use 'mean_l2'")
+        raise OptionError(
+            f"divergence {name!r} needs posterior variances, and this encoder is deterministic; use 'mean_l2'"
+        )
     used = "mean_l2" if deterministic else name
     return used, DIVERGENCES[used]
 

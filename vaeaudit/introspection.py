@@ -66,7 +66,12 @@ def _parts(value: Any) -> list[Any]:
         return [value.__self__]
     if isinstance(value, types.FunctionType):
         cells = [c.cell_contents for c in value.__closure__ or () if _filled(c)]
-        return [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *_globals_used(value).values()]
+        return [
+            *cells,
+            *(value.__defaults__ or ()),
+            *(value.__kwdefaults__ or {}).values(),
+            *_globals_used(value).values(),
+        ]
     if isinstance(value, (list, tuple)):
         return list(value)
     if isinstance(value, dict):

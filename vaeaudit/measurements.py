@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from vaeaudit.attacks.objective import in_batches
 from vaeaudit.attacks.targeted import PAIRS_AT_ONCE, TargetedAttack
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
-from vaeaudit.errors import ModelError
 from vaeaudit.reconstruction import target_distances
 from vaeaudit.spec import Spec
 
@@ -82,12 +82,8 @@ class Measurements:
 
     def tradeoff(self, strengths: Tensor, name: str = "tradeoff") -> Arrays:
         """Attack every pair at every strength, and measure what the reconstructions became."""
-        parts = []
-        for chunk in self._chunks(len(self.pairs), PAIRS_AT_ONCE, "targeted attack"):
-            parts.append(self.checkpoint.measured(
-                f"{name}-{chunk.start}", lambda chunk=chunk: self._tradeoff(chunk, strengths)
-            ))  # fmt: skip
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        attack = partial(self._tradeoff, strengths=strengths)
+        return self._in_chunks(attack, name, "targeted attack", len(self.pairs), PAIRS_AT_ONCE)
 
     def lower(self, strengths: Tensor, times: int) -> Tensor:
         """Strengths below a series, for curves that do not saturate within it."""
@@ -98,7 +94,14 @@ class Measurements:
     def _tradeoff(self, chunk: slice, strengths: Tensor) -> Arrays:
         originals, targets = self._pair_images(chunk)
         attack = attacks.targeted(
-            self.ae, originals, targets, strengths, self.divergence, self.penalty, self.seed, restarts=self.spec.restarts
+            self.ae,
+            originals,
+            targets,
+            strengths,
+            self.divergence,
+            self.penalty,
+            self.seed,
+            restarts=self.spec.restarts,
         )
         keys = [(self.seed, *map(int, self.index[pair])) for pair in self.pairs[chunk]]
         distances = target_distances(
@@ -146,15 +149,12 @@ class Measurements:
             guided: whether to start along the round trip's leading eigenvector too.
         """
         rows = self.originals_first(self.spec.damaged)
-        parts = []
-        for chunk in self._chunks(len(rows), IMAGES_AT_ONCE, "untargeted attack"):
-            parts.append(self.checkpoint.measured(
-                f"damage-{chunk.start}", lambda chunk=chunk: self._damage(self.images[rows[chunk]], radii, guided)
-            ))  # fmt: skip
-        displacement = np.concatenate([part["displacement"] for part in parts])
-        return {"displacement": displacement, "images": self.index[rows]}
+        attack = partial(self._damage, rows=rows, radii=radii, guided=guided)
+        arrays = self._in_chunks(attack, "damage", "untargeted attack", len(rows), IMAGES_AT_ONCE)
+        return {**arrays, "images": self.index[rows]}
 
-    def _damage(self, images: Tensor, radii: list[float], guided: bool) -> Arrays:
+    def _damage(self, chunk: slice, rows: NDArray[np.int64], radii: list[float], guided: bool) -> Arrays:
+        images = self.images[rows[chunk]]
         vectors = attacks.leading_directions(self.ae, images, "round_trip") if guided else None
         attack = attacks.maximum_damage(
             self.ae, images, radii, steps=self.spec.damage_steps, restarts=self.spec.damage_restarts,
@@ -170,15 +170,12 @@ class Measurements:
         """
         count = min(self.spec.spectra, max(_FEWEST_SPECTRA, self.spec.spectra * _LATENTS_FULL_COUNT // len(active)))
         rows = self.originals_first(count)
-        parts = []
-        for chunk in self._chunks(len(rows), IMAGES_AT_ONCE, "pullback spectra"):
-            parts.append(self.checkpoint.measured(
-                f"spectra-{chunk.start}", lambda chunk=chunk: self._spectra(self.images[rows[chunk]], active)
-            ))  # fmt: skip
-        arrays = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        measure = partial(self._spectra, rows=rows, active=active)
+        arrays = self._in_chunks(measure, "spectra", "pullback spectra", len(rows), IMAGES_AT_ONCE)
         return {**arrays, "images": self.index[rows]}
 
-    def _spectra(self, images: Tensor, active: NDArray[np.bool_]) -> Arrays:
+    def _spectra(self, chunk: slice, rows: NDArray[np.int64], active: NDArray[np.bool_]) -> Arrays:
+        images = self.images[rows[chunk]]
         encoder = geometry.encoder_jacobians(self.ae, images)
         with torch.no_grad():
             means = self.ae.encode(images).mean
@@ -217,15 +214,16 @@ class Measurements:
         rows = torch.from_numpy(self.pairs[chunk]).to(self.images.device)
         return self.images[rows[:, 0]], self.images[rows[:, 1]]
 
-    def _chunks(self, total: int, size: int, name: str) -> Iterator[slice]:
+    def _in_chunks(self, measure: Callable[[slice], Arrays], name: str, title: str, total: int, size: int) -> Arrays:
+        """Measure chunk by chunk, keeping each, and join what comes out along the first axis."""
+        parts = []
         for start in range(0, total, size):
-            self.progress(name, start, total)
-            yield slice(start, min(start + size, total))
-        self.progress(name, total, total)
+            self.progress(title, start, total)
+            chunk = slice(start, min(start + size, total))
+            parts.append(self.checkpoint.measured(f"{name}-{start}", partial(measure, chunk)))
+        self.progress(title, total, total)
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _plain(tensor: Tensor) -> NDArray[np.float64]:
     return tensor.detach().double().cpu().numpy()
-
-
-__all__ = ["BUDGETS", "PICTURED", "Measurements", "ModelError", "Progress"]

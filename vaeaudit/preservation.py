@@ -65,7 +65,9 @@ def _numerics() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = matmul.allow_tf32
-    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False):
+    with torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+    ):
         try:
             matmul.allow_tf32 = False
             yield

@@ -76,7 +76,9 @@ def _check_posterior(posterior: Posterior, images: Tensor) -> None:
             "expected (batch, *latent), one latent an image"
         )
     if not bool(mean.isfinite().all()):
-        raise ModelError("the encoder returned NaN or infinite values on finite images; check the weights and the input's scale")
+        raise ModelError(
+            "the encoder returned NaN or infinite values on finite images; check the weights and the input's scale"
+        )
     if posterior.log_variance is not None and not bool(posterior.log_variance.isfinite().all()):
         raise ModelError(
             "the encoder's posterior variances are zero, negative, NaN or infinite; "
@@ -137,7 +139,9 @@ def _zero_gradients(ae: Autoencoder, images: Tensor) -> float:
     weights = torch.linspace(1, 2, mean[0].numel(), device=mean.device, dtype=mean.dtype)
     gradient = gradient_of((mean.flatten(1) * weights).sum(1), inputs).flatten(1)
     if not bool(gradient.isfinite().all()):
-        raise GradientError("the gradient of the posterior mean holds NaN or infinite values; a sqrt, log or norm at zero?")
+        raise GradientError(
+            "the gradient of the posterior mean holds NaN or infinite values; a sqrt, log or norm at zero?"
+        )
     zero = gradient.abs().amax(1) == 0
     if bool(zero.all()):
         raise GradientError(

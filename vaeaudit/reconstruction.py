@@ -83,4 +83,3 @@ def _noise(samples: int, like: Tensor, key: tuple[int, ...]) -> Tensor:
 
 def _standard_error(values: Tensor) -> Tensor:
     return values.std() / len(values) ** 0.5 if len(values) > 1 else torch.zeros_like(values[0])
-

@@ -16,6 +16,8 @@ from vaeaudit.statistics import CONFIDENCE, Estimate, estimate
 Floats = NDArray[np.float64]
 _PARAMETERS = 3
 _ROUNDING = 1e-9
+REACHED = 0.05
+"""A gap this small means that the target is reached: there is nothing left to saturate."""
 SATURATED_POINTS = 2
 """Points that must lie right of the hinge for a curve to count as saturated."""
 FLAT, FLAT_DROP = 0.25, 0.05
@@ -101,7 +103,7 @@ def fit_hinge(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> HingeF
 def hinge_estimate(hinge: Floats, censored: NDArray[np.bool_], *, seed: int = 0) -> Estimate:
     """Median hinge over pairs; a censored hinge counts as its bound below and as unbounded above."""
     upper = np.where(censored, math.inf, hinge)
-    return estimate(hinge, upper=upper, unit="relative distortion", higher_is_better=True, seed=seed)
+    return estimate(hinge, upper=upper, unit="of L2(x-t)", higher_is_better=True, seed=seed)
 
 
 def auddc(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> Estimate:
@@ -207,9 +209,13 @@ def _arms(x: Floats, y: Floats, w: Floats, hinge: float) -> tuple[float, float, 
 
 
 def _is_censored(x: Floats, y: Floats, w: Floats, hinge: float, slope: float) -> bool:
-    """A curve saturates when several points beyond the hinge lie flat; a right arm that still falls does not."""
+    """A curve saturates when it reaches the target, or when several points beyond the hinge lie flat."""
+    if slope <= 0:
+        return True
+    if y[-2:].max() <= REACHED:
+        return False
     beyond = x > hinge
-    if beyond.sum() < SATURATED_POINTS or slope <= 0:
+    if beyond.sum() < SATURATED_POINTS:
         return True
     fall = -_line(x[beyond], y[beyond], w[beyond])[1]
     still_falling = fall > FLAT * slope and fall * (x[-1] - hinge) > FLAT_DROP * np.ptp(y)

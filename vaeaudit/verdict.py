@@ -62,8 +62,8 @@ class Verdict:
 
     def __str__(self) -> str:
         e = self.estimate
-        unit = "images" if "." in self.score else "pairs"
-        line = f"{self.score} {e.value:.3g} [{e.low:.3g}, {e.high:.3g}] {self.bar} {self.outcome} (95 %, {e.n} {unit})"
+        interval = f"[{e.low:.3g}, {e.high:.3g}]" if math.isfinite(e.low) and math.isfinite(e.high) else "[no interval]"
+        line = f"{self.score} {e.value:.3g} {interval} {self.bar} {self.outcome} (95 %, n = {e.n})"
         return f"{line}: {self.reason}" if self.reason else line
 
 
@@ -83,7 +83,7 @@ def judge(score: str, estimate: Estimate, bar: Bar, *, distrust: str = "") -> Ve
         OptionError: the bar points the wrong way for this score.
     """
     _check_direction(score, estimate, bar)
-    if not estimate.trusted or math.isnan(estimate.value):
+    if distrust or not estimate.trusted or math.isnan(estimate.value):
         outcome: Outcome = "INVALID"
         reason = distrust or "there is no measurement to hold against the bar"
     elif _clears(estimate.low, estimate.high, bar):

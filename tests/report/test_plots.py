@@ -23,7 +23,7 @@ ALL = (plots.tradeoff, plots.spectra, plots.damage)
 
 def _tree(svg: Markup | None) -> ET.Element:
     assert svg is not None
-    return ET.fromstring(str(svg).replace("<svg", '<svg xmlns:xlink="x"', 1))  # noqa: S314
+    return ET.fromstring(str(svg).replace("<svg", '<svg xmlns:xlink="x"', 1))
 
 
 def _words(svg: Markup | None) -> list[str]:

@@ -4,4 +4,15 @@ from vaeaudit.attacks.damage import MaximumDamage, leading_directions, maximum_d
 from vaeaudit.attacks.objective import Penalty
 from vaeaudit.attacks.targeted import STRENGTH_SERIES, Strengths, TargetedAttack, strength_series, targeted
 
-__all__ = ["STRENGTH_SERIES", "Penalty", "Strengths", "MaximumDamage", "TargetedAttack", "leading_directions", "maximum_damage", "spectral", "strength_series", "targeted"]
+__all__ = [
+    "STRENGTH_SERIES",
+    "MaximumDamage",
+    "Penalty",
+    "Strengths",
+    "TargetedAttack",
+    "leading_directions",
+    "maximum_damage",
+    "spectral",
+    "strength_series",
+    "targeted",
+]

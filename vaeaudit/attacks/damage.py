@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -83,7 +84,9 @@ def maximum_damage(
         for rows in torch.arange(len(images), device=images.device).split(size):
             parts.append(_climb(ae, images[rows], radii, norm, directions[:, rows], steps))
     distortions, gains = (torch.cat(part) for part in zip(*parts, strict=True))
-    spent = torch.full((len(images),), (steps + 1) * len(directions) * len(radii), dtype=torch.long, device=images.device)
+    spent = torch.full(
+        (len(images),), (steps + 1) * len(directions) * len(radii), dtype=torch.long, device=images.device
+    )
     return _result(ae, images, distortions, radii, norm, gains < 1e-3, spent)
 
 
@@ -111,7 +114,9 @@ def spectral(
         clean = in_batches(ae.reconstruct, images)
         best = torch.stack([_signed_step(ae, images, clean, vectors, r, norm) for r in radii], 1)
     done = torch.ones(best.shape[:2], dtype=torch.bool, device=images.device)
-    return _result(ae, images, best, radii, norm, done, torch.zeros(len(images), dtype=torch.long, device=images.device))
+    return _result(
+        ae, images, best, radii, norm, done, torch.zeros(len(images), dtype=torch.long, device=images.device)
+    )
 
 
 def leading_directions(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
@@ -149,7 +154,10 @@ def _directions(images: Tensor, starts: Tensor | None, restarts: int, seed: int)
     directions = noise.to(images)[:, None].expand(-1, len(images), -1)
     if starts is not None:
         directions = torch.cat([starts.to(images).reshape(-1, len(images), n), directions])
-    return directions / directions.norm(dim=2, keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
+    lengths: Tensor = torch.linalg.vector_norm(directions, dim=2, keepdim=True)
+    return directions / lengths.clamp_min(
+        torch.finfo(images.dtype).tiny
+    )
 
 
 def _box(ae: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,9 +180,8 @@ def _climb(
         start = _step(directions.flatten(0, 1), radius, low, high, norm)
         start = start if previous is None else _better(ae, repeated, clean, start, previous)
         best = ascend(
-            lambda d: _displacement(ae, repeated, clean, d), start, radius,
-            project=lambda d, radius=radius: _project(d, radius, low, high, norm),
-            steepest=_steepest(norm), steps=steps,
+            partial(_displacement, ae, repeated, clean), start, radius,
+            project=partial(_project(norm), radius=radius, lower=low, upper=high), steepest=_steepest(norm), steps=steps,
         )  # fmt: skip
         previous = best.point
         top = best.value.view(count, -1).argmax(0)
@@ -191,7 +198,8 @@ def _better(ae: Autoencoder, images: Tensor, clean: Tensor, a: Tensor, b: Tensor
 
 def _measured(ae: Autoencoder, images: Tensor, clean: Tensor, distortions: Tensor) -> Tensor:
     moved = in_batches(ae.reconstruct, images + distortions.view_as(images))
-    return (moved - clean).flatten(1).norm(dim=1)
+    distance: Tensor = torch.linalg.vector_norm((moved - clean).flatten(1), dim=1)
+    return distance
 
 
 def _displacement(ae: Autoencoder, images: Tensor, clean: Tensor, distortions: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,8 +218,8 @@ def _steepest(norm: Norm) -> Callable[[Tensor], Tensor]:
     return lambda g: g / g.norm(dim=1, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
 
 
-def _project(points: Tensor, radius: Tensor, low: Tensor, high: Tensor, norm: Norm) -> Tensor:
-    return (project_l2 if norm == "l2" else project_linf)(points, radius, low, high)
+def _project(norm: Norm) -> Callable[..., Tensor]:
+    return project_l2 if norm == "l2" else project_linf
 
 
 def _step(directions: Tensor, radius: Tensor, low: Tensor, high: Tensor, norm: Norm) -> Tensor:
@@ -220,9 +228,7 @@ def _step(directions: Tensor, radius: Tensor, low: Tensor, high: Tensor, norm: N
     return project_linf(radius[:, None] * directions.sign(), radius, low, high)
 
 
-def _signed_step(
-    ae: Autoencoder, images: Tensor, clean: Tensor, vectors: Tensor, radius: Tensor, norm: Norm
-) -> Tensor:
+def _signed_step(ae: Autoencoder, images: Tensor, clean: Tensor, vectors: Tensor, radius: Tensor, norm: Norm) -> Tensor:
     low, high = _box(ae, images)
     reach = radius.expand(len(images))
     forward, backward = (_step(sign * vectors, reach, low, high, norm) for sign in (1.0, -1.0))

@@ -103,7 +103,9 @@ def targeted(
         series = _series(strengths, objective, targets)
         search = _Search(ae=ae, series=series, restarts=restarts, seed=seed, solver=solver or BoxLBFGS(tolerance=1e-5))
         parts = []
-        for rows in torch.arange(len(originals), device=originals.device).split(pairs_at_once(originals[0].numel(), len(series))):
+        for rows in torch.arange(len(originals), device=originals.device).split(
+            pairs_at_once(originals[0].numel(), len(series))
+        ):
             parts.append(search.solve(_rows(objective, rows), targets[rows]))
     distortions, converged, evaluations, values = (torch.cat(part) for part in zip(*parts, strict=True))
     return _result(originals, distortions, converged, evaluations, values, objective, series, name)
@@ -165,7 +167,9 @@ def _series(strengths: Strengths, objective: LatentObjective, targets: Tensor) -
         return _automatic(objective, targets, strengths or AUTOMATIC)
     if isinstance(strengths, str):
         if strengths not in STRENGTH_SERIES:
-            raise OptionError(f"unknown strengths {strengths!r}; choose one of {', '.join(STRENGTH_SERIES)}, or pass numbers")
+            raise OptionError(
+                f"unknown strengths {strengths!r}; choose one of {', '.join(STRENGTH_SERIES)}, or pass numbers"
+            )
         series = STRENGTH_SERIES[strengths]()
     else:
         series = torch.as_tensor(strengths, dtype=torch.float64)
@@ -186,7 +190,9 @@ def _checked(ae: Autoencoder, originals: Tensor, targets: Tensor) -> tuple[Tenso
     if not bool(both.isfinite().all()):
         raise DataError("originals and targets must be finite, got NaN or infinite values")
     if bool((both < low - 1e-6).any() | (both > high + 1e-6).any()):
-        raise DataError(f"originals and targets range over [{both.min():g}, {both.max():g}], outside bounds {ae.bounds}")
+        raise DataError(
+            f"originals and targets range over [{both.min():g}, {both.max():g}], outside bounds {ae.bounds}"
+        )
     both = both.clamp(low, high)
     return both[0], both[1]
 

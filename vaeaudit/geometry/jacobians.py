@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -99,14 +100,19 @@ def _jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor, outputs: int
 def _forward(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     columns = []
     flat = inputs.detach().flatten(1)
-    with forward_ad.dual_level():
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        # torch compiles its own forward-mode formulas with its own deprecated compiler
+        warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
         for j in range(flat.shape[1]):
             tangent = torch.zeros_like(flat)
             tangent[:, j] = 1
             dual = forward_ad.make_dual(flat, tangent).view_as(inputs)
             moved = forward_ad.unpack_dual(function(dual)).tangent
             if moved is None:
-                raise GradientError("the decoder's output does not depend on its latents through differentiable operations")
+                raise GradientError(
+                    "the decoder's output does not depend on its latents through differentiable operations"
+                )
             columns.append(moved.detach())
     return torch.stack(columns, 2)
 

@@ -27,7 +27,7 @@ def von_neumann_entropy(eigenvalues: Tensor) -> Tensor:
 
 
 def effective_rank(eigenvalues: Tensor) -> Tensor:
-    """exp of the von Neumann entropy, `(batch,)`: how many directions share the sensitivity."""
+    """Exp of the von Neumann entropy, `(batch,)`: how many directions share the sensitivity."""
     return von_neumann_entropy(eigenvalues).exp()
 
 

@@ -102,7 +102,9 @@ def encoder_factor(jacobians: Jacobians, metric: str) -> Tensor:
     mean = jacobians.mean.double()
     if jacobians.log_std is None or jacobians.std is None:
         if metric == "fisher":
-            raise OptionError("the fisher metric needs posterior variances, and this encoder is deterministic; use 'mean'")
+            raise OptionError(
+                "the fisher metric needs posterior variances, and this encoder is deterministic; use 'mean'"
+            )
         return mean
     if metric == "mean":
         return mean
@@ -150,7 +152,7 @@ def spectrum_of(
     factor = factor.double()
     rows, columns = factor.shape[1:]
     rank = min(rows, columns)
-    if top is not None and not 1 <= top:
+    if top is not None and not top >= 1:
         raise OptionError(f"top expects at least 1, got {top}")
     keep = rank if top is None else min(top, rank)
     gram = factor @ factor.mT if rows <= columns else factor.mT @ factor

@@ -10,11 +10,20 @@ from torch import Tensor
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """`points (rows, n) -> (values (rows,), gradients (rows, n))`."""
+SETTLED = 1e-3
+"""A row has nothing left to gain when steps down to this fraction of its radius were refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maximum:
-    """Best point of each row `(rows, n)`, its value `(rows,)`, and the last relative gain `(rows,)`."""
+    """Where the climb ended.
+
+    Attributes:
+        point: best point of each row, `(rows, n)`.
+        value: objective there, `(rows,)`.
+        last_gain: relative gain of each row's last accepted step, `(rows,)`; 0 once even steps of
+            a thousandth of the radius were refused, infinite if no step was accepted before that.
+    """
 
     point: Tensor
     value: Tensor
@@ -47,7 +56,8 @@ def ascend(
         trial = project(point + (length * radius)[:, None] * steepest(gradient))
         new_value, new_gradient = objective(trial)
         better = new_value > value
-        gain = torch.where(better, (new_value - value) / new_value.clamp_min(torch.finfo(value.dtype).tiny), gain)
+        step_gain = (new_value - value) / new_value.clamp_min(torch.finfo(value.dtype).tiny)
+        gain = torch.where(better, step_gain, torch.where(length < SETTLED, 0, gain))
         point = torch.where(better[:, None], trial, point)
         gradient = torch.where(better[:, None], new_gradient, gradient)
         value = torch.where(better, new_value, value)

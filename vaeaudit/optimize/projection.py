@@ -5,14 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_BISECTIONS = 30
-
 
 def project_l2(points: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Project rows onto {||d||_2 <= radius, lower <= d <= upper}.
 
-    The projection is clip(s * v) for the largest s <= 1 that fits the ball (its Lagrange condition),
-    found by bisection.
+    The projection is clip(s * v) for the largest s <= 1 that fits the ball (its Lagrange condition).
 
     Args:
         points: `(rows, n)`.
@@ -20,14 +17,8 @@ def project_l2(points: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> 
         lower: at most 0, `(rows, n)`.
         upper: at least 0, `(rows, n)`.
     """
-    inside = points.clamp(lower, upper)
-    low, high = torch.zeros_like(radius), torch.ones_like(radius)
-    fits = inside.norm(dim=1) <= radius
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        within = (middle[:, None] * points).clamp(lower, upper).norm(dim=1) <= radius
-        low, high = torch.where(within, middle, low), torch.where(within, high, middle)
-    return torch.where(fits[:, None], inside, (low[:, None] * points).clamp(lower, upper))
+    factor = _largest_factor(points, radius, lower, upper).clamp(max=1)
+    return (factor[:, None].to(points.dtype) * points).clamp(lower, upper)
 
 
 def project_linf(points: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -41,12 +32,31 @@ def stretch_l2(directions: Tensor, radius: Tensor, lower: Tensor, upper: Tensor)
 
     Args:
         directions: `(rows, n)`.
-        radius, lower, upper: as `project_l2`.
+        radius: `(rows,)`.
+        lower: at most 0, `(rows, n)`.
+        upper: at least 0, `(rows, n)`.
     """
-    unit = directions / directions.norm(dim=1, keepdim=True).clamp_min(torch.finfo(directions.dtype).tiny)
-    far = radius[:, None] * unit * 2.0 ** torch.arange(0, 20, 2, device=unit.device, dtype=unit.dtype)[:, None, None]
-    lengths = far.clamp(lower, upper).norm(dim=2)
-    enough = lengths >= radius
-    first = torch.where(enough.any(0), enough.int().argmax(0), len(far) - 1)
-    chosen = far[first, torch.arange(len(unit), device=unit.device)]
-    return project_l2(chosen, radius, lower, upper)
+    wide = directions.double()
+    factor = _largest_factor(directions, radius, lower, upper)
+    factor = factor.clamp(max=torch.finfo(factor.dtype).max)[:, None]
+    far = (factor * wide).clamp(lower.double(), upper.double())
+    return far.to(directions.dtype).clamp(lower, upper)
+
+
+def _largest_factor(points: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """The largest s with ||clip(s * v)||_2 <= radius, `(rows,)`, float64; infinite where the box always fits.
+
+    As s grows, coordinates reach their bounds one after the other; between two such events the squared
+    length is (sum of the squared bounds reached) + s^2 * (sum of the other v^2), so s is found exactly.
+    """
+    v, radius = points.double(), radius.double()
+    bound = torch.where(v > 0, upper, lower).double()
+    events, order = torch.where(v == 0, torch.inf, bound / torch.where(v == 0, 1.0, v)).sort(1)
+    ends = torch.where(events.isfinite(), bound.gather(1, order), 0).square().cumsum(1)
+    moving = v.square().gather(1, order).flip(1).cumsum(1).flip(1)
+    reached = torch.cat([torch.zeros_like(ends[:, :1]), ends], 1)[:, :-1]
+    left = radius.square()[:, None] - reached
+    factors = torch.where(moving > 0, (left.clamp_min(0) / moving).sqrt(), torch.inf)
+    fits = (factors <= events) & (left >= 0)
+    first = fits.int().argmax(1, keepdim=True)
+    return torch.where(fits.any(1), factors.gather(1, first)[:, 0], torch.inf)

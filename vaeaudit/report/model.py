@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -297,7 +298,7 @@ class AuditReport:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         arrays = {} if self.gallery is None else _fields(self.gallery)
-        write_atomically(path / ARRAYS_NAME, lambda file: np.savez_compressed(cast("Any", file), **arrays))
+        write_atomically(path / ARRAYS_NAME, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
         write_atomically(path / HTML_NAME, lambda file: file.write(render(self).encode()))
         write_atomically(path / JSON_NAME, lambda file: file.write(codec.write_json(self.to_dict()).encode()))
         return path
@@ -328,11 +329,10 @@ def _load_gallery(path: Path) -> Gallery | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if not arrays.files:
                 return None
             fields = {f.name: arrays[f.name] for f in dataclasses.fields(Gallery)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         raise ReportError(f"{path} cannot be read: {error}; delete it to load the report without pictures") from error
     return Gallery(**{**fields, "bounds": tuple(map(float, fields["bounds"]))})
-

@@ -102,9 +102,9 @@ def _headline(report: AuditReport) -> Table:
     table.add_column("Score", min_width=17, overflow="fold")
     table.add_column("Value", justify="right", no_wrap=True)
     table.add_column("95 % interval", min_width=16, overflow="fold")
-    table.add_column("Unit", overflow="fold")
-    table.add_column("n", no_wrap=True)
-    table.add_column("Robust\nif", no_wrap=True)
+    table.add_column("Unit", max_width=18, overflow="fold")
+    table.add_column("n", min_width=9, no_wrap=True)
+    table.add_column("Robust\nif", min_width=6, no_wrap=True)
     bound = words.hinge_is_a_bound(report)
     for label, score, estimate in _headline_scores(report):
         value = _value(estimate, words.trusted(report, score), prefix=">= " if score == "hinge" and bound else "")

@@ -1,0 +1,46 @@
+"""Shared helpers, handed out as fixtures: pytest imports test files by path, so they cannot import each other."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _helper(path: str) -> ModuleType:
+    """A module beside this file, by its path below tests/."""
+    name = "vaeaudit_tests_" + path.replace("/", "_")
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{path}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def linear() -> ModuleType:
+    """`tests/linear.py`: autoencoders whose attacks and spectra are known in closed form."""
+    return _helper("linear")
+
+
+@pytest.fixture(scope="session")
+def boxes() -> ModuleType:
+    """`tests/reference/boxes.py`: slow minimisers and projections in a box."""
+    return _helper("reference/boxes")
+
+
+@pytest.fixture(scope="session")
+def metrics() -> ModuleType:
+    """`tests/reference/metrics.py`: n x n pullback metrics by brute force."""
+    return _helper("reference/metrics")
+
+
+@pytest.fixture(scope="session")
+def curves() -> ModuleType:
+    """`tests/reference/curves.py`: trade-off curves of known hinge, and a grid search for it."""
+    return _helper("reference/curves")
