@@ -8,6 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+
+# small matrices gain nothing from threads, and threads that compete for busy cores cost a hundredfold
+torch.set_num_threads(1)
 
 
 def _helper(path: str) -> ModuleType:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.errors import OptionError
@@ -24,7 +25,8 @@ def wrap(
 
     Args:
         model: the model.
-        bounds: lower and upper end of valid inputs; by default (-1, 1) for diffusers models and (0, 1) otherwise.
+        bounds: lower and upper end of valid inputs; by default an `Autoencoder`'s own, (-1, 1) for
+            diffusers models and (0, 1) otherwise.
         scale: what the second member of a plain pair is, see `Autoencoder`.
         name: name shown in reports.
 
@@ -32,11 +34,13 @@ def wrap(
         OptionError: the model has neither pair of names.
     """
     if isinstance(model, Autoencoder):
-        return model
+        return dataclasses.replace(
+            model, bounds=bounds or model.bounds, scale=scale or model.scale, name=name or model.name
+        )
     if bounds is None:
-        bounds = (-1.0, 1.0) if type(model).__module__.split(".")[0] == "diffusers" else (0.0, 1.0)
+        bounds = (-1.0, 1.0) if _is_from("diffusers", model) else (0.0, 1.0)
     encoder, decoder = _parts(model)
-    modules = (model,) if hasattr(model, "parameters") and hasattr(model, "modules") else ()
+    modules = (model,) if isinstance(model, nn.Module) else ()
     return Autoencoder(encoder, decoder, bounds, scale=scale, name=name or type(model).__name__, modules=modules)
 
 
@@ -52,6 +56,11 @@ def _parts(model: Any) -> tuple[Any, Any]:
         f"{type(model).__name__} has neither encode/decode methods nor encoder/decoder attributes; "
         "say which is which: vaeaudit.Autoencoder(encoder, decoder, bounds=...)"
     )
+
+
+def _is_from(package: str, model: Any) -> bool:
+    """Whether a package defines the model's class or one that it extends."""
+    return any(kind.__module__.split(".")[0] == package for kind in type(model).__mro__)
 
 
 class _Heads:

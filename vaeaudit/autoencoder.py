@@ -8,7 +8,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -62,28 +61,29 @@ class Autoencoder:
             return type(owner).__name__
         return next((type(m).__name__ for m in self.found.modules), "autoencoder")
 
-    @cached_property
+    @property
     def found(self) -> Found:
-        """The modules and loose tensors that encoder and decoder compute with."""
+        """The modules and loose tensors that encoder and decoder compute with, as they are bound now."""
         return find(*self.modules, self.encoder, self.decoder)
 
-    @cached_property
+    @property
     def device(self) -> torch.device | None:
         """Where the model lives; None if no weights could be found.
 
         Raises:
             ModelError: its parts live on several devices.
         """
-        devices = sorted({str(t.device) for _, t in self.found.named_state()})
+        tensors = [t for _, t in self.found.named_state()]
+        devices = sorted({str(t.device) for t in tensors if t.ndim} or {str(t.device) for t in tensors})
         if len(devices) > 1:
             raise ModelError(f"the model is spread over {', '.join(devices)}; move it to one device")
         return torch.device(devices[0]) if devices else None
 
-    @cached_property
+    @property
     def dtype(self) -> torch.dtype:
         """Precision of the model's weights; torch's default if none could be found."""
-        kinds = [t.dtype for _, t in self.found.named_state() if t.is_floating_point()]
-        return kinds[0] if kinds else torch.get_default_dtype()
+        kinds = (t.dtype for _, t in self.found.named_state() if t.is_floating_point())
+        return next(kinds, torch.get_default_dtype())
 
     @property
     def figures_dtype(self) -> torch.dtype:
@@ -127,9 +127,16 @@ class Autoencoder:
         Raises:
             ModelError: no such device, or the model cannot be copied.
         """
-        wanted = _checked_device(device) if device is not None else self.device
-        if wanted is None or self.device is None or _same(wanted, self.device):
+        if device is None:
             return self
+        wanted, home = _checked_device(device), self.device or torch.device("cpu")
+        if _same(wanted, home):
+            return self
+        if not self.found:
+            raise ModelError(
+                f"no weights were found behind encoder and decoder, so they cannot be copied to {wanted}; "
+                "name them: Autoencoder(encoder, decoder, modules=(model,))"
+            )
         memo: dict[int, Any] = {}
         modules = tuple(copied(m, wanted, memo) for m in self.modules)
         return dataclasses.replace(
@@ -160,7 +167,7 @@ def _called(function: Callable[[Tensor], Any], argument: Tensor, role: str, what
         return function(argument)
     except (AuditError, torch.OutOfMemoryError):
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+    except Exception as error:
         raise ModelError(
             f"the {role} failed on {what} of shape {tuple(argument.shape)} and {argument.dtype}: "
             f"{type(error).__name__}: {error}"
@@ -188,4 +195,3 @@ def _checked_device(device: str | torch.device) -> torch.device:
 
 def _same(a: torch.device, b: torch.device) -> bool:
     return a.type == b.type and (a.index or 0) == (b.index or 0)
-

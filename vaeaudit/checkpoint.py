@@ -62,5 +62,5 @@ class Checkpoint:
                 if str(file["key"]) != self.key:
                     return None
                 return {name: file[name] for name in file.files if name != "key"}
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile):
+        except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile):
             return None

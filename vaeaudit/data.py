@@ -11,12 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from vaeaudit.errors import DataError
 
 Integers = NDArray[np.int64]
 _IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input", "data")
+_SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 _LABEL_KEYS = ("label", "labels", "target", "targets", "y")
 
 
@@ -69,19 +76,20 @@ def load_images(
         DataError: empty, not numeric, not finite, outside the bounds, or of uneven shapes.
     """
     pixels, labels, index = _read(source, limit, include, seed)
-    _check(pixels, labels, bounds)
+    _check(pixels, bounds)
     return Images(pixels=pixels.to(dtype=dtype), labels=labels, index=index)
 
 
 def _read(source: Any, limit: int, include: Sequence[int], seed: int) -> tuple[Tensor, Integers | None, Integers]:
     if isinstance(source, DataLoader):
-        pixels, labels = _stack(_until(_batches(source), max(limit, *include, -1) + 1 if include else limit))
-        return pixels, labels, np.arange(len(pixels))
+        return _first(source, limit, include)
     whole = _whole(source)
     if whole is not None:
         index = _draw(len(whole[0]), limit, include, seed)
         return whole[0][index], None if whole[1] is None else whole[1][index], index
-    if isinstance(source, Dataset) or (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
+    if isinstance(source, IterableDataset):
+        raise DataError("an IterableDataset has no positions to draw from; pass a DataLoader of it")
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (str, bytes, Mapping)):
         index = _draw(len(cast("Sequence[Any]", source)), limit, include, seed)
         return *_stack(_item(source[int(i)], int(i)) for i in index), index
     raise DataError(
@@ -95,23 +103,39 @@ def _whole(source: Any) -> tuple[Tensor, Integers | None] | None:
     if isinstance(source, (Tensor, np.ndarray)):
         tensor = _tensor(source)
         return (tensor if tensor.ndim else tensor[None]), None
-    if (
-        isinstance(source, (tuple, list))
-        and len(source) == 2
-        and all(isinstance(s, (Tensor, np.ndarray)) for s in source)
-    ):
-        pixels, second = _tensor(source[0]), _tensor(source[1])
-        if second.ndim == 1 and pixels.ndim > 1:
-            if len(pixels) != len(second):
-                raise DataError(f"there are {len(pixels)} images and {len(second)} labels")
-            return pixels, second.numpy().astype(np.int64)
-    return None
+    if not isinstance(source, (tuple, list)) or len(source) != 2 or not isinstance(source[0], (Tensor, np.ndarray)):
+        return None
+    pixels, second = _tensor(source[0]), source[1]
+    if second is None or tuple(getattr(second, "shape", ())) == tuple(pixels.shape):
+        return None if second is not None else (pixels, None)
+    labels = _labels(second, len(pixels))
+    if labels is None:
+        raise DataError(
+            f"a pair is read as (images, labels): there are {len(pixels)} images, so expected as many whole numbers, "
+            f"got a {type(second).__name__} of {_extent(second)}"
+        )
+    return pixels, labels.numpy()
+
+
+def _extent(value: Any) -> str:
+    return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else f"length {len(value)}"
+
+
+def _labels(value: Any, count: int) -> Tensor | None:
+    """Whole numbers, one an image; anything else (captions, boxes, several attributes) is no label."""
+    try:
+        labels = torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    if labels.numel() != count or labels.is_complex() or not bool((labels.long() == labels).all()):
+        return None
+    return labels.long().reshape(count)
 
 
 def _draw(size: int, limit: int, include: Sequence[int], seed: int) -> Integers:
     """A sorted random subset of positions that holds `include`."""
     wanted = np.unique(np.asarray(include, dtype=np.int64))
-    if len(wanted) and (wanted[0] < 0 or wanted[-1] >= size):
+    if size and len(wanted) and (wanted[0] < 0 or wanted[-1] >= size):
         raise DataError(f"pairs name images {wanted[0]} to {wanted[-1]}, but there are images 0 to {size - 1}")
     if size <= limit:
         return np.arange(size)
@@ -121,10 +145,27 @@ def _draw(size: int, limit: int, include: Sequence[int], seed: int) -> Integers:
 
 
 def _tensor(value: Any) -> Tensor:
-    tensor = torch.as_tensor(value).detach().cpu()
+    if isinstance(value, np.ndarray):
+        value = np.require(value, requirements=["C", "W"])
+    try:
+        tensor = torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise DataError(f"images must be numbers, got an array of dtype {value.dtype}: {error}") from error
     if tensor.is_complex():
         raise DataError(f"images must be real numbers, got {tensor.dtype}")
     return tensor
+
+
+def _first(loader: DataLoader[Any], limit: int, include: Sequence[int]) -> tuple[Tensor, Integers | None, Integers]:
+    """The first images of a DataLoader; as many as are needed to hold `include`."""
+    if len(include) and isinstance(getattr(loader, "sampler", None), _SHUFFLING):
+        raise DataError(
+            "this DataLoader shuffles, so the positions that pairs name mean nothing; "
+            "pass its Dataset, or a DataLoader with shuffle=False"
+        )
+    limit = max(limit, *(i + 1 for i in include)) if len(include) else limit
+    pixels, labels = _stack(_until(_batches(loader), limit))
+    return pixels[:limit], None if labels is None else labels[:limit], np.arange(min(limit, len(pixels)))
 
 
 def _batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -132,7 +173,7 @@ def _batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:
         pixels, labels = _split(batch)
         if not isinstance(pixels, (Tensor, np.ndarray)):
             raise DataError(f"the DataLoader's batches must hold image tensors, got a {type(pixels).__name__}")
-        yield _tensor(pixels), None if labels is None else _tensor(labels)
+        yield _tensor(pixels), None if labels is None else _labels(labels, len(pixels))
 
 
 def _until(batches: Iterable[tuple[Tensor, Tensor | None]], limit: int) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -149,9 +190,9 @@ def _item(item: Any, index: int) -> tuple[Tensor, Tensor | None]:
     if not isinstance(pixels, (Tensor, np.ndarray)):
         raise DataError(
             f"item {index} of the Dataset is a {type(pixels).__name__}, expected a tensor; "
-            "give the Dataset transform=torchvision.transforms.ToTensor()"
+            "give the Dataset transform=torchvision.transforms.ToTensor() or the like"
         )
-    return _tensor(pixels)[None], None if label is None else torch.as_tensor(label).reshape(1)
+    return _tensor(pixels)[None], None if label is None else _labels(label, 1)
 
 
 def _split(item: Any) -> tuple[Any, Any]:
@@ -178,23 +219,21 @@ def _stack(parts: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Integ
                 f"all images must have one shape, got {tuple(pixels[0].shape[1:])} and {tuple(part.shape[1:])}"
             )
         pixels.append(part)
-        if label is not None and label.ndim == 1 and len(label) == len(part) and not label.is_floating_point():
+        if label is not None:
             labels.append(label)
     if not pixels:
         return torch.empty(0), None
     complete = sum(map(len, labels)) == sum(map(len, pixels))
-    return torch.cat(pixels), torch.cat(labels).numpy().astype(np.int64) if complete else None
+    return torch.cat(pixels), torch.cat(labels).numpy() if complete else None
 
 
-def _check(pixels: Tensor, labels: Integers | None, bounds: tuple[float, float]) -> None:
-    if pixels.ndim < 1 or len(pixels) == 0:
+def _check(pixels: Tensor, bounds: tuple[float, float]) -> None:
+    if pixels.numel() == 0:
         raise DataError("there are no images: the data are empty; an audit needs at least two")
     if pixels.ndim < 2:
         raise DataError(f"images must have the shape (n, *event), got {tuple(pixels.shape)}; add a batch dimension")
     if len(pixels) == 1:
         raise DataError("there is one image only; an audit needs an original and a target, so at least two")
-    if labels is not None and len(labels) != len(pixels):
-        raise DataError(f"there are {len(pixels)} images and {len(labels)} labels")
     if bad := int((~pixels.isfinite()).flatten(1).any(1).sum()):
         raise DataError(f"{bad} of {len(pixels)} images hold NaN or infinite values; remove them or mend the pipeline")
     low, high = float(pixels.min()), float(pixels.max())
@@ -211,9 +250,9 @@ def _likely_cause(low: float, high: float, bounds: tuple[float, float]) -> str:
         return "they look like 8-bit pixels: divide by 255, or pass bounds=(0, 255) if the model takes them so"
     if -1.001 <= low < 0 and high <= 1.001:
         return "they look scaled to [-1, 1]: pass bounds=(-1, 1)"
-    return (
-        "they look standardised: pass the bounds of the standardised space, ((low - mean) / std, (high - mean) / std)"
-    )
+    if low < 0:
+        return "they look standardised: pass bounds=((low - mean) / std, (high - mean) / std), the standardised range"
+    return "scale them into the bounds, or pass the bounds of the space that the model takes"
 
 
 Pairs = int | Sequence[tuple[int, int]] | None
@@ -225,7 +264,7 @@ def positions_named(pairs: Pairs) -> list[int]:
     Raises:
         DataError: neither a number nor a list of index pairs.
     """
-    if pairs is None or isinstance(pairs, (int, np.integer)):
+    if pairs is None or _is_number(pairs):
         return []
     return [int(i) for i in _as_indices(pairs).ravel()]
 
@@ -243,10 +282,10 @@ def draw_pairs(images: Images, pairs: Pairs, *, default: int, seed: int) -> Inte
     Raises:
         DataError: more pairs than the data allow, or positions that do not exist.
     """
-    if pairs is not None and not isinstance(pairs, (int, np.integer)):
+    if pairs is not None and not _is_number(pairs):
         return _given_pairs(images, _as_indices(pairs))
     _check_classes(images)
-    count = min(default, len(images)) if pairs is None else int(pairs)
+    count = min(default, len(images)) if pairs is None else int(cast("int", pairs))
     if not 1 <= count <= len(images):
         raise DataError(
             f"pairs={count} cannot be drawn: {len(images)} images allow 1 to {len(images)} pairs, since each image "
@@ -255,6 +294,10 @@ def draw_pairs(images: Images, pairs: Pairs, *, default: int, seed: int) -> Inte
     rng = np.random.default_rng([seed, len(images)])
     chosen = rng.permutation(len(images))[:count]
     return np.array([(i, _draw_target(images, int(i), rng)) for i in chosen], dtype=np.int64)
+
+
+def _is_number(pairs: Any) -> bool:
+    return isinstance(pairs, (int, np.integer)) and not isinstance(pairs, bool)
 
 
 def _check_classes(images: Images) -> None:

@@ -13,7 +13,7 @@ from vaeaudit.latent import Posterior
 
 Divergence = Callable[[Posterior, Posterior], Tensor]
 _SERIES_BELOW = 0.25
-_SERIES_TERMS = 10
+_SERIES_TERMS = 12
 
 
 def divergence_kl(adversarial: Posterior, target: Posterior) -> Tensor:
@@ -22,7 +22,7 @@ def divergence_kl(adversarial: Posterior, target: Posterior) -> Tensor:
     Written as a sum of terms that cannot be negative, so that it stays exact near zero in float32.
     """
     log_a, log_t = _log_variances(adversarial, target)
-    shift = (adversarial.mean - target.mean).square() * (-log_t).exp()
+    shift = ((adversarial.mean - target.mean) * (-0.5 * log_t).exp()).square()
     return 0.5 * _total(_exp_minus_one_minus(log_a - log_t) + shift)
 
 
@@ -32,8 +32,15 @@ def divergence_symmetric_kl(adversarial: Posterior, target: Posterior) -> Tensor
 
 
 def divergence_wasserstein(adversarial: Posterior, target: Posterior) -> Tensor:
-    """Squared 2-Wasserstein distance of diagonal Gaussians; table row 13."""
-    return divergence_mean_l2(adversarial, target) + _total((adversarial.std - target.std).square())
+    """Squared 2-Wasserstein distance of diagonal Gaussians; table row 13.
+
+    The standard deviations' difference is computed from that of the log-variances, which does not cancel.
+    """
+    if adversarial.log_variance is None and target.log_variance is None:
+        return divergence_mean_l2(adversarial, target)
+    log_a, log_t = _log_variances(adversarial, target)
+    spread = target.std * torch.expm1(0.5 * (log_a - log_t))
+    return divergence_mean_l2(adversarial, target) + _total(spread.square())
 
 
 def divergence_mean_l2(adversarial: Posterior, target: Posterior) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import dis
 import functools
 import types
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from vaeaudit.errors import ModelError
 
 _DEPTH = 6
+_FOREIGN = {"torch", "numpy", "logging", builtins.__name__}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,9 @@ class Found:
                 yield f"{i}.{name}", tensor
         for i, tensor in enumerate(self.tensors):
             yield f"tensor.{i}", tensor
+
+    def __bool__(self) -> bool:
+        return bool(self.modules or self.tensors)
 
 
 def find(*objects: Any) -> Found:
@@ -55,7 +60,9 @@ def find(*objects: Any) -> Found:
     for item in objects:
         walk(item, 0)
     inner = {id(child) for m in modules for child in m.modules() if child is not m}
-    return Found(modules=tuple(m for m in modules if id(m) not in inner), tensors=tuple(tensors))
+    outer = tuple(m for m in modules if id(m) not in inner)
+    owned = {id(t) for m in outer for t in [*m.parameters(), *m.buffers()]} if tensors else set()
+    return Found(modules=outer, tensors=tuple(t for t in tensors if id(t) not in owned))
 
 
 def _parts(value: Any) -> list[Any]:
@@ -63,22 +70,30 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, functools.partial):
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, types.MethodType):
-        return [value.__self__]
+        return [value.__self__] if isinstance(value.__self__, nn.Module) else [value.__self__, value.__func__]
     if isinstance(value, types.FunctionType):
         cells = [c.cell_contents for c in value.__closure__ or () if _filled(c)]
-        return [
-            *cells,
-            *(value.__defaults__ or ()),
-            *(value.__kwdefaults__ or {}).values(),
-            *_globals_used(value).values(),
-        ]
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return [*cells, *defaults, *_globals_used(value).values()]
     if isinstance(value, (list, tuple)):
         return list(value)
     if isinstance(value, dict):
         return list(value.values())
     if _foreign(value):
         return []
-    return list(vars(value).values()) if hasattr(value, "__dict__") else []
+    call = getattr(type(value), "__call__", None)  # noqa: B004 - the function itself is wanted
+    return [*_attributes(value).values(), *([call] if isinstance(call, types.FunctionType) else [])]
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Attributes of a plain object, those in slots included."""
+    slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
+    return {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots}}
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    names = vars(kind).get("__slots__", ())
+    return tuple(n for n in ((names,) if isinstance(names, str) else names) if n not in {"__dict__", "__weakref__"})
 
 
 def _filled(cell: types.CellType) -> bool:
@@ -93,31 +108,28 @@ def _foreign(value: Any) -> bool:
     """Classes, modules of Python and torch's own objects are not looked into."""
     if isinstance(value, (type, types.ModuleType, types.BuiltinFunctionType, torch.device, torch.dtype)):
         return True
-    return type(value).__module__.split(".")[0] in {"torch", "numpy", builtins.__name__}
+    return type(value).__module__.split(".")[0] in _FOREIGN
 
 
 def _globals_used(function: types.FunctionType) -> dict[str, Any]:
-    """Global names a function mentions whose values are modules, tensors or functions of their own."""
-    names: set[str] = set()
-    codes = [function.__code__]
-    while codes:
-        code = codes.pop()
-        names.update(code.co_names)
-        codes.extend(c for c in code.co_consts if isinstance(c, types.CodeType))
+    """What the global names in a function stand for, where it may be or hold a part of a model."""
     space = function.__globals__
-    own = {name: space[name] for name in sorted(names) if name in space}
-    wanted = (nn.Module, Tensor, functools.partial, types.MethodType)
-    return {
-        name: value for name, value in own.items()
-        if isinstance(value, wanted)
-        or (isinstance(value, types.FunctionType) and not value.__module__.startswith("torch"))
-        or (not _foreign(value) and not isinstance(value, types.FunctionType) and find_in_attributes(value))
-    }  # fmt: skip
+    own = {name: space[name] for name in _global_names(function.__code__) if name in space}
+    return {name: value for name, value in own.items() if _may_hold_a_model(value)}
 
 
-def find_in_attributes(value: Any) -> bool:
-    """Whether an object holds a module or tensor directly, such as a plain wrapper class does."""
-    return any(isinstance(part, (nn.Module, Tensor)) for part in getattr(value, "__dict__", {}).values())
+@functools.lru_cache(maxsize=4096)
+def _global_names(code: types.CodeType) -> tuple[str, ...]:
+    """Names that a function and the functions inside it look up as globals; attributes are no such names."""
+    names = {str(i.argval) for i in dis.get_instructions(code) if i.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
+    inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in _global_names(const)]
+    return tuple(sorted(names.union(inner)))
+
+
+def _may_hold_a_model(value: Any) -> bool:
+    if isinstance(value, types.FunctionType):
+        return not (value.__module__ or "").startswith("torch")
+    return isinstance(value, (nn.Module, Tensor, list, tuple, dict, types.MethodType)) or not _foreign(value)
 
 
 def copied(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
@@ -135,7 +147,9 @@ def copied(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
         return memo[id(value)]
     try:
         made = _copy(value, device, memo)
-    except (TypeError, RuntimeError, NotImplementedError) as error:
+    except ModelError:
+        raise
+    except Exception as error:
         raise ModelError(
             f"{type(value).__name__} could not be copied to {device}: {error}. Move the model to {device} yourself "
             "and audit it there."
@@ -147,33 +161,45 @@ def copied(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
 def _copy(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
     again: Callable[[Any], Any] = functools.partial(copied, device=device, memo=memo)
     if isinstance(value, nn.Module):
-        return copy.deepcopy(value).to(device)
+        return copy.deepcopy(value, memo).to(device)
     if isinstance(value, Tensor):
-        return value.detach().clone().to(device)
+        moved = value.detach().to(device, copy=True)
+        return nn.Parameter(moved, value.requires_grad) if isinstance(value, nn.Parameter) else moved
+    if not find(value):
+        return value
     if isinstance(value, functools.partial):
         arguments = {key: again(item) for key, item in value.keywords.items()}
         return functools.partial(again(value.func), *map(again, value.args), **arguments)
     if isinstance(value, types.MethodType):
-        return types.MethodType(value.__func__, again(value.__self__))
+        return types.MethodType(again(value.__func__), again(value.__self__))
     if isinstance(value, types.FunctionType):
-        return _copy_function(value, again)
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(map(again, value))
-    if type(value) is dict:
-        return {key: again(item) for key, item in value.items()}
-    if _foreign(value) or not hasattr(value, "__dict__"):
-        return value
-    made = copy.copy(value)
-    vars(made).update({key: again(item) for key, item in vars(value).items()})
+        return _copy_function(value, again, memo)
+    if isinstance(value, (list, tuple)):
+        items = [again(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    made = memo[id(value)] = copy.copy(value)
+    if made is value:
+        raise TypeError("it cannot be duplicated")
+    if isinstance(value, dict):
+        made.update({key: again(item) for key, item in value.items()})
+        return made
+    for name, item in _attributes(value).items():
+        object.__setattr__(made, name, again(item))
     return made
 
 
-def _copy_function(function: types.FunctionType, again: Callable[[Any], Any]) -> types.FunctionType:
-    if not (find(function).modules or find(function).tensors):
-        return function
-    cells = tuple(types.CellType(again(c.cell_contents)) if _filled(c) else c for c in function.__closure__ or ())
-    space = {**function.__globals__, **{name: again(item) for name, item in _globals_used(function).items()}}
-    defaults = None if function.__defaults__ is None else tuple(map(again, function.__defaults__))
-    made = types.FunctionType(function.__code__, space, function.__name__, defaults, cells or None)
+def _copy_function(
+    function: types.FunctionType, again: Callable[[Any], Any], memo: dict[int, Any]
+) -> types.FunctionType:
+    """A function whose closure, defaults and globals are copies; known to `memo` before they are, as it may recur."""
+    cells = tuple(types.CellType() for _ in function.__closure__ or ())
+    space = dict(function.__globals__)
+    made = types.FunctionType(function.__code__, space, function.__name__, None, cells or None)
+    memo[id(function)] = made
+    for empty, cell in zip(cells, function.__closure__ or (), strict=True):
+        if _filled(cell):
+            empty.cell_contents = again(cell.cell_contents)
+    space.update({name: again(item) for name, item in _globals_used(function).items()})
+    made.__defaults__ = None if function.__defaults__ is None else tuple(map(again, function.__defaults__))
     made.__kwdefaults__ = {key: again(item) for key, item in (function.__kwdefaults__ or {}).items()}
     return made

@@ -67,7 +67,8 @@ def read_posterior(output: Any, scale: Scale | None = None) -> Posterior:
 
     Args:
         output: a tensor; a pair `(mean, scale)`; a `torch.distributions` Normal or Independent of
-            one; an object or mapping with `latent_dist`, `embedding`/`log_covariance`, `mean`/`logvar`.
+            one; an object or mapping with `latent_dist`, `embedding`/`log_covariance`, `mean`/`logvar`,
+            or with a code (`embedding`, `latents` or `latent`) and no tensor beside it.
         scale: what the second member of a plain pair is; None means a log-variance.
 
     Raises:
@@ -86,7 +87,7 @@ def read_posterior(output: Any, scale: Scale | None = None) -> Posterior:
         if isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
             return _from_pair(pair[0], pair[1], "log_variance")
     for name in _CODES:
-        if isinstance(code := _member(output, name), Tensor):
+        if isinstance(code := _member(output, name), Tensor) and _tensors_in(output) == 1:
             return Posterior(mean=_real(code, name), log_variance=None)
     raise EncoderOutputError(f"the encoder returned {describe(output)}, which could mean several things. {TWO_WAYS}.")
 
@@ -113,7 +114,9 @@ def read_reconstruction(output: Any) -> Tensor:
 
 
 def _from_distribution(distribution: Distribution) -> Posterior:
-    base = distribution.base_dist if isinstance(distribution, Independent) else distribution
+    base = distribution
+    while isinstance(base, Independent):
+        base = base.base_dist
     if not isinstance(base, Normal):
         raise EncoderOutputError(
             f"the encoder returned a {type(distribution).__name__}; a posterior must be a Normal, or an Independent "
@@ -167,6 +170,11 @@ def _member(output: Any, name: str) -> Any:
     if isinstance(output, Mapping):
         return cast("Mapping[str, Any]", output).get(name)
     return getattr(output, name, None)
+
+
+def _tensors_in(output: Any) -> int:
+    members = output.values() if isinstance(output, Mapping) else vars(output).values()
+    return sum(isinstance(member, Tensor) for member in members)
 
 
 def describe(output: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +18,15 @@ from vaeaudit.introspection import Found
 def preserved(found: Found, seed: int) -> Iterator[None]:
     """Evaluation mode, frozen weights and seeded global randomness inside; all as it was afterwards.
 
-    Restored: the mode of every submodule, `requires_grad` of every parameter and loose tensor, the
-    values of buffers (a stateful model may write them even in evaluation mode), the global random
-    state of Python, numpy and torch (CPU and every CUDA device), the cudnn and TF32 flags.
+    Restored: the mode of every submodule, `requires_grad` of every parameter and loose tensor,
+    the values of buffers and loose tensors (a stateful model may write them even in evaluation
+    mode), the global random state of Python, numpy and torch (CPU and every CUDA device), the
+    cudnn, TF32, autocast and gradient modes.
     """
     submodules = [child for module in found.modules for child in module.modules()]
     modes = [(child, child.training) for child in submodules]
     weights = [t for _, t in found.named_state() if t.requires_grad and t.is_leaf]
-    buffers = [(b, b.detach().clone()) for m in found.modules for b in m.buffers()]
-    with _randomness(seed), _numerics(), torch.inference_mode(False), torch.enable_grad():
+    with _randomness(seed), _numerics(), torch.inference_mode(False), torch.enable_grad(), _values(found):
         try:
             for module in found.modules:
                 module.eval()
@@ -37,10 +38,32 @@ def preserved(found: Found, seed: int) -> Iterator[None]:
                 weight.requires_grad_(True)
             for child, mode in modes:
                 child.training = mode
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    if not torch.equal(buffer, before):
-                        buffer.copy_(before)
+
+
+@contextlib.contextmanager
+def _values(found: Found) -> Iterator[None]:
+    """A forward pass may write buffers in place, replace them or register new ones; all of it is undone."""
+    submodules = [child for module in found.modules for child in module.modules()]
+    registered = [(child, dict(child._buffers)) for child in submodules]
+    tensors = [*found.tensors, *(b for m in found.modules for b in m.buffers())]
+    values = [(t, t.detach().clone()) for t in tensors]
+    try:
+        yield
+    finally:
+        for child, before in registered:
+            _put_back(child._buffers, before)
+        with torch.no_grad():
+            for tensor, value in values:
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
+
+
+def _put_back(buffers: MutableMapping[str, Any], before: Mapping[str, Any]) -> None:
+    for name in [name for name in buffers if name not in before]:
+        del buffers[name]
+    for name, tensor in before.items():
+        if buffers.get(name) is not tensor:
+            buffers[name] = tensor
 
 
 @contextlib.contextmanager
@@ -60,16 +83,50 @@ def _randomness(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _numerics() -> Iterator[None]:
-    """Full float32 and deterministic convolutions: reported figures are not TF32 figures."""
-    matmul = torch.backends.cuda.matmul
+    """Full float32 and deterministic convolutions: reported figures are no TF32 or autocast figures."""
+    cudnn = torch.backends.cudnn
+    with _restored(_float32_switches()), _restored([(cudnn, "benchmark"), (cudnn, "deterministic")]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _forbid_tf32()
+        cudnn.benchmark, cudnn.deterministic = False, True
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
+
+
+def _float32_switches() -> list[tuple[Any, str]]:
+    """Settings that let float32 products be computed in less: the old pair, then those of torch 2.9 and later."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    newer = (matmul, cudnn.conv, cudnn.rnn) if hasattr(cudnn, "conv") else ()
+    return [(matmul, "allow_tf32"), (cudnn, "allow_tf32"), *((part, "fp32_precision") for part in newer)]
+
+
+def _forbid_tf32() -> None:
+    for place, name in _float32_switches():
+        if name == "allow_tf32" and _readable(place, name):
+            setattr(place, name, False)
+        elif name == "fp32_precision" and getattr(place, name) == "tf32":
+            setattr(place, name, "ieee")
+
+
+def _readable(place: Any, name: str) -> bool:
+    """The old switches cannot be read once the newer ones contradict them."""
+    try:
+        getattr(place, name)
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _restored(switches: list[tuple[Any, str]]) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before = matmul.allow_tf32
-    with torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        try:
-            matmul.allow_tf32 = False
-            yield
-        finally:
-            matmul.allow_tf32 = before
+        before = [(place, name, getattr(place, name)) for place, name in switches if _readable(place, name)]
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for place, name, value in before:
+                setattr(place, name, value)

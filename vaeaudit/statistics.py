@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -15,6 +16,7 @@ from vaeaudit.errors import OptionError
 Statistic = Literal["median", "mean", "count"]
 CONFIDENCE = 0.95
 RESAMPLES = 4000
+_ROUNDING = 1e-9
 SMALLEST_SAMPLE = 6
 """Fewer values than this carry no 95 % interval for a median: 1 - 2 * 0.5**n < 0.95."""
 
@@ -97,22 +99,37 @@ def _reduce(values: NDArray[np.float64], statistic: str, axis: int = -1) -> NDAr
 def _interval(values: NDArray[np.float64], statistic: str, seed: int) -> tuple[float, float]:
     if values.size < SMALLEST_SAMPLE:
         return -math.inf, math.inf
-    if values.min() == values.max():
-        return float(values[0]), float(values[0])
-    if statistic == "mean" and not np.isfinite(values).all():
-        return -math.inf, math.inf
     with np.errstate(invalid="ignore"):
+        if np.ptp(values) <= _ROUNDING * np.abs(values).max():
+            return float(values.min()), float(values.max())
+    if statistic == "median":
+        low, high = _bootstrap(values, statistic, "percentile", seed)
+        return low, math.inf if math.isnan(high) else high
+    if not np.isfinite(values).all():
+        return -math.inf, math.inf
+    low, high = _bootstrap(values, statistic, "BCa", seed)
+    if math.isnan(low) or math.isnan(high):
+        return _bootstrap(values, statistic, "percentile", seed)
+    return low, high
+
+
+def _bootstrap(
+    values: NDArray[np.float64], statistic: str, method: Literal["percentile", "BCa"], seed: int
+) -> tuple[float, float]:
+    """A bootstrap interval; NaN where BCa is undefined, as for values that hardly differ."""
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
             (values,),
             lambda sample, axis: _reduce(sample, statistic, axis),
             n_resamples=RESAMPLES,
             confidence_level=CONFIDENCE,
-            method="percentile" if statistic == "median" else "BCa",
+            method=method,
             vectorized=True,
             rng=np.random.default_rng(seed),
         )
-    low, high = map(float, result.confidence_interval)
-    return (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
+    low, high = result.confidence_interval
+    return float(low), float(high)
 
 
 def count_above(

@@ -182,11 +182,9 @@ def test_a_start_outside_the_box_is_clipped_into_it() -> None:
 
 def test_a_row_that_starts_at_its_minimum_stays_and_says_why() -> None:
     problem = Quadratics(seed=11)
-    problem.start = problem.minimiser.clone()
-    problem.start[1:] = 0
-    problem.linear[0] = (problem.matrix[0] @ problem.minimiser[0][:, None])[:, 0]  # the gradient is exactly zero
+    problem.linear[0] = 0  # the gradient is exactly zero at the start
     found = problem.solve()
-    assert torch.equal(found.point[0], problem.minimiser[0])
+    assert torch.equal(found.point[0], problem.start[0])
     assert int(found.reason[0]) == _reason("projected gradient vanishes")
     assert int(found.evaluations[0]) == 1
     assert bool(found.converged.all())
@@ -249,7 +247,7 @@ def test_a_larger_budget_never_ends_higher() -> None:
     problem = Quadratics(condition=1e4, seed=15)
     values = [problem.solve(BoxLBFGS(tolerance=1e-12, max_evaluations=budget)).value for budget in (2, 4, 8, 16, 64)]
     for smaller, larger in zip(values, values[1:], strict=False):
-        assert bool((larger <= smaller).all())
+        assert bool((larger <= smaller + 1e-13 * smaller.abs()).all())  # a step may rise by rounding
 
 
 def test_a_looser_tolerance_costs_less_and_says_that_the_objective_settled() -> None:
