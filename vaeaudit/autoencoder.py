@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaeaudit.batches import in_batches, micro_batched
 from vaeaudit.errors import AuditError, ModelError, OptionError
 from vaeaudit.introspection import Found, copied, find
 from vaeaudit.latent import SCALES, Posterior, Scale, read_posterior, read_reconstruction
@@ -121,6 +122,16 @@ class Autoencoder:
         """Decode the posterior mean of inputs, `(batch, *event)`."""
         return self.decode(self.encode(inputs).mean)
 
+    def posteriors(self, inputs: Tensor) -> Posterior:
+        """Posteriors of any number of inputs, in micro-batches and without gradients."""
+        with torch.no_grad():
+            heads = micro_batched(lambda x: _heads(self.encode(x)), inputs)
+        return Posterior(mean=heads[0], log_variance=heads[1] if len(heads) > 1 else None)
+
+    def reconstructions(self, inputs: Tensor) -> Tensor:
+        """`reconstruct` for any number of inputs, in micro-batches and without gradients."""
+        return in_batches(self.reconstruct, inputs)
+
     def on(self, device: str | torch.device | None) -> Autoencoder:
         """This autoencoder, or a copy of it on another device; the original stays where it is.
 
@@ -139,12 +150,13 @@ class Autoencoder:
             )
         memo: dict[int, Any] = {}
         modules = tuple(copied(m, wanted, memo) for m in self.modules)
-        return dataclasses.replace(
-            self,
-            modules=modules,
-            encoder=copied(self.encoder, wanted, memo),
-            decoder=copied(self.decoder, wanted, memo),
-        )
+        encoder, decoder = (copied(part, wanted, memo) for part in (self.encoder, self.decoder))
+        there = dataclasses.replace(self, modules=modules, encoder=encoder, decoder=decoder)
+        if any(tensor.ndim and not _same(tensor.device, wanted) for _, tensor in there.found.named_state()):
+            raise ModelError(
+                f"a part of the model could not be copied to {wanted}; move it yourself and audit it there"
+            )
+        return there
 
     @contextlib.contextmanager
     def at_rest(self, seed: int = 0) -> Iterator[None]:
@@ -159,6 +171,10 @@ class Autoencoder:
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+
+def _heads(posterior: Posterior) -> tuple[Tensor, ...]:
+    return (posterior.mean,) if posterior.log_variance is None else (posterior.mean, posterior.log_variance)
 
 
 def _called(function: Callable[[Tensor], Any], argument: Tensor, role: str, what: str) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vaeaudit import zoo
 from vaeaudit.audit import audit, version
@@ -24,8 +25,13 @@ from vaeaudit.verdict import Bar, Outcome, Verdict
 
 PASS, FAIL, USAGE, INCONCLUSIVE, INVALID, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _EXITS: tuple[tuple[Outcome, int], ...] = (("FAIL", FAIL), ("INVALID", INVALID), ("INCONCLUSIVE", INCONCLUSIVE))
-_PATIENCE = 2.0
+EXITS = "exit status: 0 pass, 1 fail, 2 usage or bad input, 3 inconclusive, 4 invalid, 130 interrupted"
 PARTIAL = "partial"
+REPORT = "report"
+DEMO_OUTPUT = "vaeaudit-demo"
+_PATIENCE = 2.0
+_ROOM = 2**24
+"""Bytes that must fit into the output folder before anything is measured."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AuditError, OSError) as error:
         Console(stderr=True).print(f"vaeaudit: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,29 +56,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vaeaudit {version('vaeaudit')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="audit a bundled model on bundled images")
-    demo.add_argument("--model", choices=zoo.names(), default=zoo.names()[0], help="default: %(default)s")
-    demo.set_defaults(command=_demo, preset="standard", output=Path("vaeaudit-demo"))
+    models = zoo.names()
+    demo = commands.add_parser(
+        "demo", help="audit a bundled model on bundled images", epilog="models:\n  " + "\n  ".join(models),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    demo.add_argument("--model", choices=models, default=models[0], metavar="NAME", help="default: %(default)s")
+    demo.set_defaults(command=_demo)
+    _add_audit_options(demo, output=DEMO_OUTPUT)
 
-    run = commands.add_parser("run", help="audit the model that a file describes")
+    run = commands.add_parser("run", help="audit the model that a file describes", epilog=EXITS)
     run.add_argument("file", type=Path, metavar="audit.toml")
     run.set_defaults(command=_run)
+    _add_audit_options(run, output=f"the file's, or {OUTPUT} beside it")
 
-    for command in (demo, run):
-        command.add_argument("--preset", choices=PRESETS, help="how much to measure (default: standard)")
-        command.add_argument("--device", help='such as "cuda"; default: where the model lives')
-        command.add_argument("--seed", type=int, help="default: 0")
-        command.add_argument(
-            "--output", type=Path, metavar="DIR", help=f"folder of the report (default: {OUTPUT} or the file's)"
-        )
-        command.add_argument("--quiet", action="store_true", help="no progress, no table; only verdicts")
-
-    check = commands.add_parser("check", help="hold a saved report against bars")
+    check = commands.add_parser("check", help="hold a saved report against bars", epilog=EXITS)
     check.add_argument("report", type=Path, metavar="report.json")
-    for kind in ("at_least", "at_most"):
-        flag = f"--{kind.replace('_', '-')}"
-        check.add_argument(flag, dest="bars", action="append", type=_bar(kind), metavar="SCORE=NUMBER", default=[])
-    check.set_defaults(command=_check)
+    _add_bar(check, "at_least", "where higher is more robust, such as hinge=0.3")
+    _add_bar(check, "at_most", "where lower is, such as condition_number=200")
+    check.set_defaults(command=_check, bars=[])
 
     comparison = commands.add_parser("compare", help="which of two models is easier to fool")
     comparison.add_argument("old", type=Path, metavar="old/report.json")
@@ -79,7 +83,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bar(kind: Any) -> Callable[[str], tuple[str, Bar]]:
+def _add_audit_options(command: argparse.ArgumentParser, *, output: str) -> None:
+    command.add_argument("--preset", choices=PRESETS, help="how much to measure (default: standard)")
+    command.add_argument("--device", help='such as "cuda"; default: where the model lives')
+    command.add_argument("--seed", type=int, help="default: 0")
+    command.add_argument("--output", type=Path, metavar="DIR", help=f"folder of the report (default: {output})")
+    command.add_argument("--quiet", action="store_true", help="no progress, no table; only verdicts")
+
+
+def _add_bar(command: argparse.ArgumentParser, kind: Literal["at_least", "at_most"], help_: str) -> None:
     def parse(text: str) -> tuple[str, Bar]:
         score, equals, number = text.partition("=")
         try:
@@ -89,33 +101,40 @@ def _bar(kind: Any) -> Callable[[str], tuple[str, Bar]]:
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"expected SCORE=NUMBER such as hinge=0.3, got {text!r}") from error
 
-    return parse
+    flag = f"--{kind.replace('_', '-')}"
+    command.add_argument(flag, dest="bars", action="append", type=parse, metavar="SCORE=NUMBER", help=help_)
 
 
 def _demo(options: argparse.Namespace) -> int:
-    given = {key: value for key in ("preset", "device", "seed") if (value := getattr(options, key)) is not None}
-    report = _audited(zoo.load(options.model), zoo.images(options.model), given, options.output, quiet=options.quiet)
-    if not options.quiet:
-        print_report(report, saved=options.output)
+    output = options.output or Path(DEMO_OUTPUT)
+    _audited(zoo.load(options.model), zoo.images(options.model), _asked(options), output, quiet=options.quiet)
     return PASS
 
 
 def _run(options: argparse.Namespace) -> int:
     file = read_audit_file(options.file)
-    asked = {key: value for key in ("preset", "device", "seed") if (value := getattr(options, key)) is not None}
     output = options.output or file.folder / file.output
-    report = _audited(
-        file.load_model(), file.load_data(), {**file.options, **asked}, output, quiet=options.quiet
-    )  # fmt: skip
+    settings = {**file.options, **_asked(options)}
+    report = _audited(file.load_model(), file.load_data(), settings, output, quiet=options.quiet)
+    if not file.bars:
+        return PASS
     if not options.quiet:
-        print_report(report, saved=output)
-    return _judge(report, dict(file.bars)) if file.bars else PASS
+        Console().print()
+    return _judge(report, dict(file.bars))
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says about the audit; it goes before the file and the defaults."""
+    return {key: value for key in ("preset", "device", "seed") if (value := getattr(options, key)) is not None}
 
 
 def _check(options: argparse.Namespace) -> int:
     if not options.bars:
         raise OptionError("check expects at least one --at-least or --at-most, such as --at-least hinge=0.3")
-    return _judge(load(options.report), dict(options.bars))
+    bars = dict(options.bars)
+    if len(bars) < len(options.bars):
+        raise OptionError("check expects one bar a score; check a second bar on the same score by itself")
+    return _judge(load(options.report), bars)
 
 
 def _judge(report: AuditReport, bars: dict[str, Bar]) -> int:
@@ -138,17 +157,45 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _audited(model: Any, data: Any, options: dict[str, Any], output: Path, *, quiet: bool) -> AuditReport:
-    """Audit with progress; finished measurements wait in the output folder until the report is written."""
-    partial = output / PARTIAL
+    """Audit with progress and print; finished measurements wait in the output folder until the report is written."""
+    _check_room(output)
     bar = _Bar(quiet=quiet)
     try:
         with bar:
-            report = audit(model, data, checkpoint=partial, progress=bar.advance, **options)
-            report.save(output)
+            report = audit(model, data, checkpoint=output / PARTIAL, progress=bar.advance, **options)
+            bar.advance(REPORT, 0, 1)
+            _save(report, output)
     except KeyboardInterrupt:
-        bar.say_what_is_finished(partial)
-        raise SystemExit(INTERRUPTED) from None
+        bar.say_what_is_finished(output)
+        raise
+    if not quiet:
+        print_report(report, saved=output)
     return report
+
+
+def _check_room(output: Path) -> None:
+    """Say now, not after minutes of measuring, that the report cannot be written.
+
+    Raises:
+        OptionError: the folder cannot be made or written to, or its disk is full.
+    """
+    existing = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        raise OptionError(
+            f"no report can be written to {output}: {error.strerror}; choose another folder with --output"
+        ) from error
+
+
+def _save(report: AuditReport, output: Path) -> None:
+    """Save; a Ctrl-C while the files are written does not lose what was measured."""
+    try:
+        report.save(output)
+    except KeyboardInterrupt:
+        report.save(output)
+        raise
 
 
 class _Bar:
@@ -156,41 +203,48 @@ class _Bar:
 
     def __init__(self, *, quiet: bool) -> None:
         self.console = Console(stderr=True)
-        self.wanted = self.console.is_terminal and not quiet
-        self.started = time.monotonic()
-        self.finished: dict[str, tuple[int, int]] = {}
-        self.tasks: dict[str, TaskID] = {}
         columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.progress = Progress(*columns, console=self.console, transient=True)
+        self.timer = threading.Timer(_PATIENCE, self.progress.start)
+        self.wanted = self.console.is_interactive and self.console.file.isatty() and not quiet
 
     def __enter__(self) -> _Bar:
+        if self.wanted:
+            self.timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.wanted:
+            self.timer.cancel()
+            self.timer.join()
+            self.progress.stop()
 
     def advance(self, measurement: str, finished: int, total: int) -> None:
-        """Note how much of a measurement is finished."""
-        self.finished[measurement] = finished, total
-        if not self.wanted or time.monotonic() - self.started < _PATIENCE:
-            return
-        self.progress.start()
-        for name, (done, all_) in self.finished.items():
-            if name not in self.tasks:
-                self.tasks[name] = self.progress.add_task(name, total=all_)
-            self.progress.update(self.tasks[name], completed=done, total=all_)
+        """Note how much of a measurement is finished; one that begins again gets a bar of its own."""
+        rounds = [task for task in self.progress.tasks if task.fields["measurement"] == measurement]
+        if rounds and finished >= rounds[-1].completed:
+            task = rounds[-1].id
+        else:
+            title = f"{measurement} {len(rounds) + 1}" if rounds else measurement
+            task = self.progress.add_task(title, total=total, measurement=measurement)
+        self.progress.update(task, completed=finished)
 
-    def say_what_is_finished(self, partial: Path) -> None:
+    def say_what_is_finished(self, output: Path) -> None:
         """After Ctrl-C: what is safe, where, and how to go on."""
         self.console.print("Interrupted.", style="yellow")
-        for name, (done, total) in self.finished.items():
-            self.console.print(f"  {name}: {done} of {total} finished")
-        if partial.exists():
-            self.console.print(
-                f"Finished measurements are kept in {partial}; the same command goes on from there.", soft_wrap=True
-            )
+        for task in self.progress.tasks:
+            if task.description == REPORT:
+                self._say(f"Everything was measured; the report lies in {output}.")
+                return
+            self._say(f"  {task.description}: {task.completed:.0f} of {task.total or 0:.0f} finished")
+        partial = output / PARTIAL
+        if any(partial.glob("*.npz")):
+            self._say(f"Finished measurements are kept in {partial}; the same command goes on from there.")
         else:
-            self.console.print("Nothing was finished yet.")
+            self._say("Nothing was finished yet.")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def console_main() -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import inspect
+import math
 import sys
+import traceback
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +20,10 @@ import numpy as np
 from vaeaudit import zoo
 from vaeaudit.adapters import wrap
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.errors import OptionError
-from vaeaudit.verdict import Bar
+from vaeaudit.errors import AuditError, OptionError
+from vaeaudit.report.words import GEOMETRY, MEANINGS, ROOMS
+from vaeaudit.statistics import Estimate
+from vaeaudit.verdict import Bar, judge
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,8 +38,13 @@ _PLAIN: dict[str, tuple[type, ...]] = {
     "pairs": (int,), "seed": (int,), "device": (str,), "strengths": (str, list, int), "divergence": (str,),
     "penalty": (str,), "output": (str,), "thresholds": (dict,),
 }  # fmt: skip
+_KINDS = {str: "a string", dict: "a table", list: "a list", int: "an integer"}
 _PASSED_ON = ("preset", "pairs", "seed", "device", "strengths", "divergence", "penalty")
-_DATASET_KEYS = ("torchvision", "root", "train", "download")
+_DATASET_KEYS: dict[str, type] = {"torchvision": str, "root": str, "train": bool, "download": bool}
+_DATASET = '{ torchvision = "MNIST", root = "data" }'
+_DATA = f'"package.module:name", "zoo:NAME", a .npy or .npz file, or a table {_DATASET}'
+_HIGHER = ("hinge", "auddc")
+_LOWER = ("damage", "damage_gain", "spectral_radius", "condition_number", "trace")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +78,21 @@ class AuditFile:
         """Import and wrap the model.
 
         Raises:
-            OptionError: it cannot be found.
+            OptionError: it cannot be found or made.
         """
         if self.model.startswith(ZOO):
-            return zoo.load(self.model.removeprefix(ZOO))
-        found = _made(_imported(self.model, self.folder, "model"))
+            found: Any = zoo.load(self.model.removeprefix(ZOO))
+        else:
+            found = _made(self.model, self.folder, "model", '"package.module:name" or "zoo:NAME"')
         if isinstance(found, tuple) and len(found) == 2:
-            return Autoencoder(*found, self.bounds or (0.0, 1.0), scale=self.scale, name=self.name)
+            found = Autoencoder(*found)
         return wrap(found, self.bounds, scale=self.scale, name=self.name)
 
     def load_data(self) -> Any:
         """Import or read the images.
 
         Raises:
-            OptionError: they cannot be found.
+            OptionError: they cannot be found or made.
         """
         if isinstance(self.data, dict):
             return _torchvision(self.data, self.folder)
@@ -87,7 +100,7 @@ class AuditFile:
             return zoo.images(self.data.removeprefix(ZOO))
         if self.data.endswith((".npy", ".npz")):
             return _arrays(self.folder / self.data)
-        return _made(_imported(self.data, self.folder, "data"))
+        return _made(self.data, self.folder, "data", _DATA)
 
 
 def read_audit_file(path: Path) -> AuditFile:
@@ -117,39 +130,67 @@ def _check_keys(content: dict[str, Any], path: Path) -> None:
         if key not in _PLAIN:
             raise OptionError(f"{path}: unknown key {key!r}; known are {', '.join(_PLAIN)}")
         if not isinstance(value, _PLAIN[key]) or isinstance(value, bool):
-            kinds = " or ".join(kind.__name__ for kind in _PLAIN[key])
+            kinds = " or ".join(_KINDS[kind] for kind in _PLAIN[key])
             raise OptionError(f"{path}: {key} expects {kinds}, got {value!r}")
+    if not all(isinstance(item, (int, float)) for key in ("bounds", "strengths") for item in _list(content.get(key))):
+        raise OptionError(f"{path}: bounds and strengths expect lists of numbers")
     for key in ("model", "data"):
         if key not in content:
             raise OptionError(f'{path}: {key} is missing; say {key} = "package.module:name" or "zoo:mnist-vae"')
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _bars(thresholds: dict[str, Any], path: Path) -> dict[str, Bar]:
-    bars = {}
-    for score, bar in thresholds.items():
-        if not isinstance(bar, dict) or len(bar) != 1 or next(iter(bar)) not in _BARS:
-            raise OptionError(
-                f"{path}: thresholds.{score} expects {{ at_least = NUMBER }} or {{ at_most = NUMBER }}, got {bar!r}"
-            )
-        ((kind, value),) = bar.items()
-        bars[score] = Bar(kind, value)
-    return bars
+    """Bars by score; `decoder.trace = ...` is a table in TOML and means the same as with quotes."""
+    nested = {f"{room}.{score}": bar for room in ROOMS for score, bar in _table(thresholds.get(room)).items()}
+    flat = {score: bar for score, bar in thresholds.items() if not (score in ROOMS and isinstance(bar, dict))}
+    return {score: _bar(score, bar, path) for score, bar in (flat | nested).items()}
 
 
-def _imported(reference: str, folder: Path, what: str) -> Any:
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _bar(score: str, bar: Any, path: Path) -> Bar:
+    """A bar on a known score and in its direction: what `AuditReport.check` would refuse after minutes of measuring."""
+    where = f"{path}: thresholds.{score}"
+    if not isinstance(bar, dict) or len(bar) != 1 or next(iter(bar)) not in _BARS:
+        raise OptionError(f"{where} expects {{ at_least = NUMBER }} or {{ at_most = NUMBER }}, got {bar!r}")
+    ((kind, value),) = bar.items()
+    directions = score_directions()
+    name = score if score in directions else f"encoder.{score}"
+    if name not in directions:
+        raise OptionError(f"{where}: unknown score; choose one of {', '.join(directions)}")
+    unknown = Estimate(value=math.nan, low=-math.inf, high=math.inf, n=0, higher_is_better=directions[name])
+    try:
+        return judge(score, unknown, Bar(kind, value)).bar
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
+
+
+def score_directions() -> dict[str, bool | None]:
+    """Full name of every score, and whether a higher figure is more robust (None: it has no direction)."""
+    known = {name: True if name in _HIGHER else False if name in _LOWER else None for name in MEANINGS}
+    plain = {name: better for name, better in known.items() if name not in GEOMETRY}
+    return plain | {f"{room}.{name}": known[name] for room in ROOMS for name in GEOMETRY}
+
+
+def _made(reference: str, folder: Path, what: str, expected: str) -> Any:
+    """What a reference names; a function or class is called to make it, anything else is the thing itself."""
     module, colon, attribute = reference.partition(":")
     if not colon or not module or not attribute:
-        raise OptionError(f'{what} expects "package.module:name", got {reference!r}')
-    with _on_path(folder):
-        try:
-            found: Any = importlib.import_module(module)
-        except ImportError as error:
-            raise OptionError(f"{what} {reference!r}: {error}; it is looked for on sys.path and in {folder}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise OptionError(f"{what} {reference!r}: {module} has no {attribute!r}")
-        found = getattr(found, part)
-    return found
+        raise OptionError(f"{what} expects {expected}, got {reference!r}")
+    with _on_path(folder), _their_code(f"{what} {reference!r}", folder):
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            if not hasattr(found, part):
+                raise OptionError(f"{what} {reference!r}: {module} has no {attribute!r}")
+            found = getattr(found, part)
+        makes = inspect.isclass(found) or inspect.isroutine(found) or isinstance(found, functools.partial)
+        return found() if makes else found
 
 
 @contextlib.contextmanager
@@ -161,36 +202,50 @@ def _on_path(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _made(found: Any) -> Any:
-    """A function or class is called to make the thing; anything else, a module included, is the thing."""
-    return found() if isinstance(found, type) or type(found).__name__ in {"function", "method"} else found
+@contextlib.contextmanager
+def _their_code(what: str, folder: Path) -> Iterator[None]:
+    """A failure inside the user's code says what failed, and the last line of theirs that it came through."""
+    try:
+        yield
+    except AuditError:
+        raise
+    except ModuleNotFoundError as error:
+        raise OptionError(f"{what}: {error}; it is looked for on sys.path and in {folder}") from error
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(folder)]
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        raise OptionError(f"{what} failed with {type(error).__name__}: {error}{place}") from error
 
 
 def _arrays(path: Path) -> Any:
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"cannot read images from {path}: {error}") from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        if "images" not in loaded.files:
-            raise OptionError(f"{path} expects an array 'images' (and 'labels'), it has {', '.join(loaded.files)}")
-        images = loaded["images"]
-        return (images, loaded["labels"]) if "labels" in loaded.files else images
+        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"cannot read images from {path}: {reason}") from error
+    if "images" not in arrays:
+        raise OptionError(f"{path} expects an array 'images' (and 'labels'), it has {', '.join(arrays) or 'none'}")
+    return (arrays["images"], arrays["labels"]) if "labels" in arrays else arrays["images"]
 
 
 def _torchvision(table: dict[str, Any], folder: Path) -> Any:
+    """A data set of torchvision: the test half, unless `train = true`."""
     import torchvision
 
-    if "torchvision" not in table or any(key not in _DATASET_KEYS for key in table):
-        raise OptionError(f'data expects {{ torchvision = "MNIST", root = "data" }}, got {table!r}')
-    name = table["torchvision"]
+    right = all(isinstance(value, _DATASET_KEYS.get(key, ())) for key, value in table.items())
+    if "torchvision" not in table or not right:
+        raise OptionError(f"data expects {_DATASET}, perhaps with train = true and download = true, got {table!r}")
+    name, train = table["torchvision"], table.get("train", False)
     dataset = getattr(torchvision.datasets, name, None)
-    if dataset is None:
+    if not inspect.isclass(dataset):
         raise OptionError(f"torchvision has no dataset {name!r}")
-    options: dict[str, Any] = {"transform": torchvision.transforms.ToTensor(), "download": table.get("download", False)}
-    held_out = {"split": "train" if table.get("train") else "test"}
-    known = "train" in dataset.__init__.__code__.co_varnames
-    options |= {"train": table.get("train", False)} if known else held_out
-    return dataset(str(folder / table.get("root", "data")), **options)
+    root = folder / table.get("root", "data")
+    options = {
+        "root": str(root), "transform": torchvision.transforms.ToTensor(), "download": table.get("download", False),
+        "train": train, "split": "train" if train else "test",
+    }  # fmt: skip
+    known = inspect.signature(dataset).parameters
+    hint = "" if options["download"] else " (download = true fetches it)"
+    with _their_code(f"data: torchvision's {name} in {root}{hint}", folder):
+        return dataset(**{key: value for key, value in options.items() if key in known})

@@ -87,7 +87,7 @@ def read_posterior(output: Any, scale: Scale | None = None) -> Posterior:
         if isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
             return _from_pair(pair[0], pair[1], "log_variance")
     for name in _CODES:
-        if isinstance(code := _member(output, name), Tensor) and _tensors_in(output) == 1:
+        if isinstance(code := _member(output, name), Tensor) and _tensors_in(output) <= 1:
             return Posterior(mean=_real(code, name), log_variance=None)
     raise EncoderOutputError(f"the encoder returned {describe(output)}, which could mean several things. {TWO_WAYS}.")
 
@@ -150,10 +150,9 @@ def _from_pair(mean: Tensor, second: Tensor, scale: Scale) -> Posterior:
         raise EncoderOutputError(
             f"mean and {scale} must have one shape, got {tuple(mean.shape)} and {tuple(second.shape)}"
         )
-    log_variance = {"log_variance": 1.0, "variance": 1.0, "std": 2.0}[scale] * (
-        second if scale == "log_variance" else second.log()
-    )
-    return Posterior(mean=mean, log_variance=log_variance)
+    if scale == "log_variance":
+        return Posterior(mean=mean, log_variance=second)
+    return Posterior(mean=mean, log_variance=second.log() if scale == "variance" else 2 * second.log())
 
 
 def _real(tensor: Tensor, what: str) -> Tensor:
@@ -173,8 +172,8 @@ def _member(output: Any, name: str) -> Any:
 
 
 def _tensors_in(output: Any) -> int:
-    members = output.values() if isinstance(output, Mapping) else vars(output).values()
-    return sum(isinstance(member, Tensor) for member in members)
+    members = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
+    return sum(isinstance(member, Tensor) for member in members.values())
 
 
 def describe(output: Any) -> str:

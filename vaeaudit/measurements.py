@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeaudit import attacks, geometry
-from vaeaudit.attacks.objective import in_batches
 from vaeaudit.attacks.targeted import PAIRS_AT_ONCE, TargetedAttack
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
@@ -64,7 +63,7 @@ class Measurements:
         """Variance of each unit's posterior mean over the data, and its standard error, `(units,)`."""
 
         def measure() -> Arrays:
-            means = in_batches(lambda x: self.ae.encode(x).mean.flatten(1), self.images).double()
+            means = self.ae.posteriors(self.images).mean.flatten(1).double()
             centred = means - means.mean(0)
             variance = centred.square().sum(0) / max(len(means) - 1, 1)
             fourth = centred.pow(4).mean(0)
@@ -117,7 +116,7 @@ class Measurements:
         }  # fmt: skip
 
     def _reconstruction_error(self, inputs: Tensor) -> NDArray[np.float64]:
-        own = in_batches(self.ae.reconstruct, inputs)
+        own = self.ae.reconstructions(inputs)
         return _plain((own - inputs).flatten(1).double().norm(dim=1))
 
     def _pictures(self, chunk: slice, attack: TargetedAttack) -> Arrays:
@@ -126,7 +125,7 @@ class Measurements:
         if not len(few):
             empty = np.zeros((0, *few.shape[1:]), dtype=np.float32)
             return {"adversarial": empty, "adversarial_reconstruction": empty}
-        decoded = in_batches(self.ae.reconstruct, few.flatten(0, 1)).view(few.shape)
+        decoded = self.ae.reconstructions(few.flatten(0, 1)).view(few.shape)
         return {"adversarial": few.float().cpu().numpy(), "adversarial_reconstruction": decoded.float().cpu().numpy()}
 
     def pair_pictures(self) -> Arrays:
@@ -136,8 +135,8 @@ class Measurements:
             name: values.float().cpu().numpy()
             for name, values in (
                 ("originals", originals), ("targets", targets),
-                ("original_reconstructions", in_batches(self.ae.reconstruct, originals)),
-                ("target_reconstructions", in_batches(self.ae.reconstruct, targets)),
+                ("original_reconstructions", self.ae.reconstructions(originals)),
+                ("target_reconstructions", self.ae.reconstructions(targets)),
             )
         }  # fmt: skip
 
@@ -177,8 +176,7 @@ class Measurements:
     def _spectra(self, chunk: slice, rows: NDArray[np.int64], active: NDArray[np.bool_]) -> Arrays:
         images = self.images[rows[chunk]]
         encoder = geometry.encoder_jacobians(self.ae, images)
-        with torch.no_grad():
-            means = self.ae.encode(images).mean
+        means = self.ae.posteriors(images).mean
         decoder = geometry.decoder_jacobian(self.ae, means).double()
         factors = {
             "encoder": geometry.encoder_factor(encoder, "wasserstein"),

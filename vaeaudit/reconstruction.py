@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
-
-_ELEMENTS_AT_ONCE = 2**21
+from vaeaudit.batches import in_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +60,14 @@ def target_distances(
 @torch.no_grad()
 def _distances(ae: Autoencoder, inputs: Tensor, target: Tensor, samples: int, key: tuple[int, ...]) -> Tensor:
     """Distances of the sampled reconstructions of each input to one target, `(inputs, samples)`."""
-    size = max(1, _ELEMENTS_AT_ONCE // target.numel())
-    parts = [ae.encode(part) for part in inputs.split(size)]
-    mean = torch.cat([part.mean for part in parts])
-    std = torch.cat([part.std for part in parts])
-    if parts[0].log_variance is None:
-        latents = mean[:, None]
-    else:
-        noise = _noise(samples, mean, key)
-        latents = mean[:, None] + std[:, None] * noise[None]
-    decoded = [
-        (ae.decode(part) - target).flatten(1).double().norm(dim=1) for part in latents.flatten(0, 1).split(size)
-    ]  # fmt: skip
-    return torch.cat(decoded).view(len(inputs), -1)
+    posterior = ae.posteriors(inputs)
+    latents = posterior.mean[:, None]
+    if posterior.log_variance is not None:
+        latents = latents + posterior.std[:, None] * _noise(samples, posterior.mean, key)[None]
+    distances = in_batches(
+        lambda z: (ae.decode(z) - target).flatten(1).double().norm(dim=1), latents.flatten(0, 1), n=target.numel()
+    )
+    return distances.view(len(inputs), -1)
 
 
 def _noise(samples: int, like: Tensor, key: tuple[int, ...]) -> Tensor:

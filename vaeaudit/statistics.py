@@ -99,13 +99,13 @@ def _reduce(values: NDArray[np.float64], statistic: str, axis: int = -1) -> NDAr
 def _interval(values: NDArray[np.float64], statistic: str, seed: int) -> tuple[float, float]:
     if values.size < SMALLEST_SAMPLE:
         return -math.inf, math.inf
-    with np.errstate(invalid="ignore"):
-        if np.ptp(values) <= _ROUNDING * np.abs(values).max():
-            return float(values.min()), float(values.max())
+    finite = bool(np.isfinite(values).all())
+    if finite and np.ptp(values) <= _ROUNDING * np.abs(values).max():
+        return float(values.min()), float(values.max())
     if statistic == "median":
         low, high = _bootstrap(values, statistic, "percentile", seed)
         return low, math.inf if math.isnan(high) else high
-    if not np.isfinite(values).all():
+    if not finite:
         return -math.inf, math.inf
     low, high = _bootstrap(values, statistic, "BCa", seed)
     if math.isnan(low) or math.isnan(high):

@@ -124,12 +124,9 @@ def test_the_sign_of_the_spectral_step_is_the_one_that_does_more_damage(linear: 
     other = _displacement(free, x, mirrored)
     assert bool((found.displacement >= other).all())
     assert bool((found.displacement > 1.01 * other).any())
-    vectors = leading_directions(free, x, "wasserstein")
-    signs = ((found.adversarial[:, 0] - x) * vectors).sum(1).sign()
-    # whichever way the eigensolver points, both outcomes must occur for the choice to mean anything
-    flipped = spectral(Autoencoder(lambda v: free.encode(-v).mean, free.decoder, free.bounds), -x, 1.0)
-    torch.testing.assert_close(flipped.displacement, found.displacement)
-    assert set(signs.tolist()) <= {-1.0, 1.0}
+    # a mirrored copy, whose eigenvectors may well come out with the other sign
+    mirror = Autoencoder(lambda v: free.encode(-v).mean, free.decoder, free.bounds)
+    torch.testing.assert_close(spectral(mirror, -x, 1.0).displacement, found.displacement)
 
 
 def test_the_linf_maximum_of_a_linear_row_is_its_l1_norm() -> None:

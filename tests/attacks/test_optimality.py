@@ -40,7 +40,7 @@ def _scipy(boxes: ModuleType, ae, x: torch.Tensor, t: torch.Tensor, strength: fl
             shift = torch.from_numpy(d).float().view_as(x).requires_grad_()
             delta = divergence_kl(ae.encode((x + shift)[None]), goal)
             (gradient,) = torch.autograd.grad(delta.sum(), shift)
-            return float(delta) + strength * d @ d, gradient.flatten().double().numpy() + 2 * strength * d
+            return float(delta.detach()) + strength * d @ d, gradient.flatten().double().numpy() + 2 * strength * d
 
         origin = x.flatten().double().numpy()
         start = rng.uniform(-1e-8, 1e-8, origin.size)

@@ -26,7 +26,7 @@ REFERENCES: dict[str, Unit] = {
     "kl": _kl,
     "symmetric_kl": lambda ma, sa, mt, st: (_kl(ma, sa, mt, st) + _kl(mt, st, ma, sa)) / 2,
     "wasserstein": lambda ma, sa, mt, st: (ma - mt) ** 2 + (sa - st) ** 2,
-    "mean_l2": lambda ma, sa, mt, st: (ma - mt) ** 2,
+    "mean_l2": lambda ma, _, mt, __: (ma - mt) ** 2,
     "kl_tabacof2016": lambda ma, sa, mt, st: (sa + (ma - mt) ** 2) / st + math.log(st**2 / sa**2) - 0.5,
 }
 

@@ -42,8 +42,13 @@ class Slotted:
 class Dynamic:
     """An object whose members are computed."""
 
-    mu = property(lambda self: MEAN)
-    log_var = property(lambda self: LOG_VARIANCE)
+    @property
+    def mu(self) -> Tensor:
+        return MEAN
+
+    @property
+    def log_var(self) -> Tensor:
+        return LOG_VARIANCE
 
 
 GAUSSIANS: dict[str, Callable[[], Any]] = {

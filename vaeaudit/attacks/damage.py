@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vaeaudit.attacks.objective import gradient_of, in_batches, rows_at_once
+from vaeaudit.attacks.objective import gradient_of
 from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.batches import micro_batched
 from vaeaudit.errors import DataError, OptionError
 from vaeaudit.geometry import encoder_spectrum, round_trip_spectrum
 from vaeaudit.optimize import ascend, project_l2, project_linf, stretch_l2
@@ -78,12 +79,8 @@ def maximum_damage(
     """
     images, radii = _checked(ae, images, radius, norm)
     directions = _directions(images, starts, restarts, seed)
-    size = max(1, rows_at_once(images[0].numel()) // len(directions))
-    parts = []
     with ae.at_rest(seed):
-        for rows in torch.arange(len(images), device=images.device).split(size):
-            parts.append(_climb(ae, images[rows], radii, norm, directions[:, rows], steps))
-    distortions, gains = (torch.cat(part) for part in zip(*parts, strict=True))
+        distortions, gains = _climb(ae, images, radii, norm, directions, steps)
     spent = torch.full(
         (len(images),), (steps + 1) * len(directions) * len(radii), dtype=torch.long, device=images.device
     )
@@ -111,7 +108,7 @@ def spectral(
     images, radii = _checked(ae, images, radius, norm)
     vectors = leading_directions(ae, images, metric)
     with ae.at_rest():
-        clean = in_batches(ae.reconstruct, images)
+        clean = ae.reconstructions(images)
         best = torch.stack([_signed_step(ae, images, clean, vectors, r, norm) for r in radii], 1)
     done = torch.ones(best.shape[:2], dtype=torch.bool, device=images.device)
     return _result(
@@ -155,9 +152,7 @@ def _directions(images: Tensor, starts: Tensor | None, restarts: int, seed: int)
     if starts is not None:
         directions = torch.cat([starts.to(images).reshape(-1, len(images), n), directions])
     lengths: Tensor = torch.linalg.vector_norm(directions, dim=2, keepdim=True)
-    return directions / lengths.clamp_min(
-        torch.finfo(images.dtype).tiny
-    )
+    return directions / lengths.clamp_min(torch.finfo(images.dtype).tiny)
 
 
 def _box(ae: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,7 +167,7 @@ def _climb(
     count = len(directions)
     repeated = images.repeat(count, *[1] * (images.ndim - 1))
     low, high = _box(ae, repeated)
-    clean = in_batches(ae.reconstruct, images).repeat(count, *[1] * (images.ndim - 1))
+    clean = ae.reconstructions(images).repeat(count, *[1] * (images.ndim - 1))
     found, gains = [], []
     previous: Tensor | None = None
     for r in radii:
@@ -197,19 +192,23 @@ def _better(ae: Autoencoder, images: Tensor, clean: Tensor, a: Tensor, b: Tensor
 
 
 def _measured(ae: Autoencoder, images: Tensor, clean: Tensor, distortions: Tensor) -> Tensor:
-    moved = in_batches(ae.reconstruct, images + distortions.view_as(images))
+    moved = ae.reconstructions(images + distortions.view_as(images))
     distance: Tensor = torch.linalg.vector_norm((moved - clean).flatten(1), dim=1)
     return distance
 
 
 def _displacement(ae: Autoencoder, images: Tensor, clean: Tensor, distortions: Tensor) -> tuple[Tensor, Tensor]:
-    """Displacement of the reconstruction and its gradient; defined as 0 at no displacement."""
-    inputs = distortions.detach().requires_grad_()
-    moved = (ae.reconstruct(images + inputs.view_as(images)) - clean).flatten(1)
-    squares = moved.square().sum(1)
-    gradient = gradient_of(squares, inputs)
-    norm = squares.detach().sqrt()
-    return norm, gradient / (2 * norm).clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
+    """Displacement of the reconstruction and its gradient; the gradient is 0 where nothing is displaced."""
+
+    def measure(d: Tensor, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = d.detach().requires_grad_()
+        squares = (ae.reconstruct(x + inputs.view_as(x)) - before).flatten(1).square().sum(1)
+        gradient = gradient_of(squares, inputs)
+        norm = squares.detach().sqrt()
+        return norm, gradient / (2 * norm).clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
+
+    norm, gradient = micro_batched(measure, distortions, images, clean)
+    return norm, gradient
 
 
 def _steepest(norm: Norm) -> Callable[[Tensor], Tensor]:
@@ -242,8 +241,8 @@ def _result(
     adversarial = (images[:, None] + distortions.view(shape)).clamp(*ae.bounds)
     moved = (adversarial - images[:, None]).flatten(2).double()
     with ae.at_rest():
-        clean = in_batches(ae.reconstruct, images)
-        after = in_batches(ae.reconstruct, adversarial.flatten(0, 1)).view(len(images), len(radii), -1)
+        clean = ae.reconstructions(images)
+        after = ae.reconstructions(adversarial.flatten(0, 1)).view(len(images), len(radii), -1)
     displacement = (after - clean.flatten(1)[:, None]).double().norm(dim=2)
     return MaximumDamage(
         radii=radii, adversarial=adversarial, displacement=displacement,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,26 +9,14 @@ import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.batches import in_batches, micro_batched
 from vaeaudit.divergences import Divergence
 from vaeaudit.errors import GradientError, OptionError
 from vaeaudit.latent import Posterior
 
 Penalty = Literal["l2_squared", "l2"]
 PENALTIES: tuple[Penalty, ...] = ("l2_squared", "l2")
-_ELEMENTS_AT_ONCE = 2**21
 _SMOOTHING = 1e-4
-
-
-def rows_at_once(n: int) -> int:
-    """Rows of `n` input elements that a micro-batch holds."""
-    return max(1, min(2048, _ELEMENTS_AT_ONCE // n))
-
-
-def in_batches(function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
-    """Apply a function to long batches in micro-batches, without gradients."""
-    size = rows_at_once(arguments[0][0].numel())
-    with torch.no_grad():
-        return torch.cat([function(*part) for part in zip(*(a.split(size) for a in arguments), strict=True)])
 
 
 def gradient_of(values: Tensor, inputs: Tensor) -> Tensor:
@@ -94,12 +81,7 @@ class LatentObjective:
 
     def with_gradient(self, points: Tensor, pairs: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
         """Objective `(rows,)` in float64 and its gradient `(rows, n)`."""
-        size = rows_at_once(points.shape[1])
-        parts = [
-            self._divergence_with_gradient(p, i)
-            for p, i in zip(points.split(size), pairs.split(size), strict=True)
-        ]  # fmt: skip
-        value, gradient = (torch.cat(part) for part in zip(*parts, strict=True))
+        value, gradient = micro_batched(self._divergence_with_gradient, points, pairs)
         penalty, slope = self._smooth_penalty(points, pairs)
         scaled = (strengths * slope).to(points.dtype)
         return value.double() + strengths * penalty, torch.addcmul(gradient, scaled[:, None], points)

@@ -115,8 +115,7 @@ def _prepare(
     ae: Autoencoder, originals: Tensor, targets: Tensor, divergence: str, penalty: Penalty
 ) -> tuple[LatentObjective, str]:
     """The objective of all pairs, and the name of the divergence it uses."""
-    with torch.no_grad():
-        posterior = ae.encode(targets).detach()
+    posterior = ae.posteriors(targets)
     name, delta = divergence_named(divergence, deterministic=posterior.log_variance is None)
     spans = (originals - targets).flatten(1).norm(dim=1)
     objective = LatentObjective(
@@ -150,8 +149,7 @@ def _automatic(objective: LatentObjective, targets: Tensor, count: int) -> Tenso
     """
     pairs = torch.arange(len(targets), device=targets.device)
     apart = (targets - objective.originals).flatten(1)
-    with torch.no_grad():
-        stay = objective.latent_divergence(torch.zeros_like(apart), pairs).double()
+    stay = objective.divergences_of(objective.originals, pairs)
     centre = (stay / objective.size(apart)).nan_to_num(0, 0, 0).median()
     if not centre > 0:
         raise GradientError(

@@ -261,8 +261,9 @@ def _inverse_hessian_times(state: _State, free: Tensor, vector: Tensor) -> Tenso
     masked = state.s * free[:, None]
     sy = (masked @ state.y.mT).double()
     yy = ((state.y * free[:, None]) @ state.y.mT).double()
-    sg = (masked @ vector[:, :, None]).double()[..., 0]
-    yg = (state.y @ vector[:, :, None]).double()[..., 0]
+    # vector on the left: with one row alone, matrix times vector would round differently than in company
+    sg = (vector[:, None] @ masked.mT).double()[:, 0]
+    yg = (vector[:, None] @ state.y.mT).double()[:, 0]
     left, right, gamma = _compact_coefficients(order, state.age.gather(1, order) > 0, sy, yy, sg, yg)
     dtype = vector.dtype
     correction = (left[:, None].to(dtype) @ state.s + right[:, None].to(dtype) @ state.y)[:, 0]

@@ -1,0 +1,232 @@
+"""The probe sees what a model does, and says in which way one cannot be audited."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vaeaudit import AuditError, Autoencoder, EncoderOutputError, GradientError, ModelError
+from vaeaudit.probe import Probe, probe
+
+WEIGHT = torch.linspace(-1, 1, 12).reshape(6, 2)
+IMAGES = torch.rand(5, 6, generator=torch.Generator().manual_seed(0))
+
+
+def _code(x: Tensor) -> Tensor:
+    return x @ WEIGHT
+
+
+def _decode(z: Tensor) -> Tensor:
+    return (z @ WEIGHT.T).sigmoid()
+
+
+def _probed(encoder: Callable[..., Any] = _code, decoder: Callable[..., Any] = _decode, **options: Any) -> Probe:
+    ae = Autoencoder(encoder, decoder, **options)
+    with ae.at_rest():
+        return probe(ae, IMAGES)
+
+
+SOUND = Probe(
+    latent_shape=(2,),
+    deterministic_code=True,
+    encoder_noise=0.0,
+    decoder_noise=0.0,
+    batch_dependence=0.0,
+    outside_bounds=0.0,
+    zero_gradients=0.0,
+)
+
+
+def test_a_sound_autoencoder_has_nothing_to_report() -> None:
+    seen = _probed()
+    assert dataclasses.replace(seen, batch_dependence=0.0) == SOUND
+    assert seen.batch_dependence < 1e-5
+
+
+def test_a_gaussian_posterior_is_no_deterministic_code() -> None:
+    assert not _probed(lambda x: (_code(x), -torch.ones(len(x), 2))).deterministic_code
+
+
+def test_the_shape_of_a_feature_map_is_seen() -> None:
+    seen = _probed(lambda x: _code(x).reshape(-1, 1, 2, 1), lambda z: _decode(z.flatten(1)))
+    assert seen.latent_shape == (1, 2, 1)
+
+
+def test_the_model_is_tried_on_a_few_images_only() -> None:
+    sizes = []
+    ae = Autoencoder(lambda x: (sizes.append(len(x)), _code(x))[1], _decode)
+    probe(ae, IMAGES.repeat(100, 1))
+    assert max(sizes) <= 8
+
+
+def test_noise_of_the_encoder_is_measured_relative_to_its_scale() -> None:
+    seen = _probed(lambda x: _code(x) * (1 + 0.1 * torch.rand(1)))
+    assert 1e-4 < seen.encoder_noise < 0.1
+    assert seen.decoder_noise == 0
+
+
+def test_noise_of_the_decoder_is_told_from_the_encoders() -> None:
+    seen = _probed(decoder=lambda z: _decode(z) * torch.rand(1))
+    assert seen.decoder_noise > 1e-4
+    assert seen.encoder_noise == 0
+
+
+class BatchNormalised(nn.Module):
+    """Batch norm by hand, with no running statistics to evaluate with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _code((x - x.mean(0)) / (x.std(0, correction=0) + 0.1))
+
+
+def test_an_encoder_that_looks_at_the_whole_batch_is_seen() -> None:
+    seen = _probed(BatchNormalised())
+    assert seen.batch_dependence > 0.1
+    assert seen.encoder_noise == 0
+
+
+def test_batch_norm_at_rest_looks_at_no_batch() -> None:
+    norm = nn.BatchNorm1d(6)
+    seen = _probed(lambda x: _code(norm(x)))
+    assert seen.batch_dependence < 1e-5
+    assert norm.training
+
+
+@pytest.mark.parametrize(
+    ("bounds", "share"), [((0, 1), 0.0), ((0, 0.25), 1.0), ((0.9, 2), 1.0), ((0, float("inf")), 0)]
+)
+def test_outputs_outside_the_bounds_are_counted(bounds: tuple[float, float], share: float) -> None:
+    assert _probed(decoder=lambda z: 0.5 + 0 * _decode(z), bounds=bounds).outside_bounds == share
+
+
+def test_rounding_is_not_outside_the_bounds() -> None:
+    assert _probed(decoder=lambda z: torch.full((len(z), 6), 1.0005)).outside_bounds == 0
+    assert _probed(decoder=lambda z: torch.full((len(z), 6), 1.002)).outside_bounds == 1
+
+
+def test_images_without_gradient_are_counted() -> None:
+    threshold = IMAGES.sum(1).sort().values[2]
+    seen = _probed(lambda x: _code(x) * (x.sum(1, keepdim=True) > threshold))
+    assert seen.zero_gradients == pytest.approx(3 / 5)
+
+
+def _nan_gradient(x: Tensor) -> Tensor:
+    return _code(x) + (x - x.detach()).abs().sum(1, keepdim=True).sqrt()
+
+
+UNFIT: dict[str, tuple[dict[str, Any], type[AuditError], str]] = {
+    "decoder of another latent": (
+        {"decoder": nn.Linear(3, 6)},
+        ModelError,
+        r"encoder and decoder do not fit together: the encoder gives latents \(5, 2\), and the decoder failed on "
+        r"latents of shape \(5, 2\) and torch.float32: RuntimeError: ",
+    ),
+    "reconstruction of another shape": (
+        {"decoder": lambda z: _decode(z)[:, None]},
+        ModelError,
+        r"reconstructions of shape \(5, 1, 6\) for images of shape \(5, 6\); .*lambda z: decoder\(z\).reshape\(-1, 6\)",
+    ),
+    "mean and log-variance side by side": (
+        {"encoder": lambda x: torch.cat([_code(x), -_code(x)], 1)},
+        EncoderOutputError,
+        r"one tensor of 4 latents and the decoder takes 2: it may hold mean and log-variance.*in one of two ways: "
+        r"Autoencoder\(lambda x: encoder\(x\).chunk\(2, dim=1\), decoder\).*or pass the decoder that takes the whole",
+    ),
+    "pair of a latent twice too long": (
+        {"encoder": lambda x: (torch.cat([_code(x), _code(x)], 1), -torch.ones(len(x), 4))},
+        ModelError,
+        r"encoder and decoder do not fit together: the encoder gives latents \(5, 4\)",
+    ),
+    "one latent for the batch": (
+        {"encoder": lambda x: _code(x).mean(0, keepdim=True)},
+        ModelError,
+        r"latents of shape \(1, 2\) for 5 images; expected \(batch, \*latent\), one latent an image",
+    ),
+    "no latent dimension": ({"encoder": lambda x: _code(x)[:, 0]}, ModelError, r"latents of shape \(5,\) for 5 images"),
+    "NaN from the encoder": (
+        {"encoder": lambda x: _code(x) / 0 * 0},
+        ModelError,
+        r"the encoder returned NaN or infinite values on finite images; check the weights",
+    ),
+    "infinite log-variance": (
+        {"encoder": lambda x: (_code(x), torch.full((len(x), 2), -torch.inf))},
+        ModelError,
+        r"posterior variances are zero, negative, NaN or infinite; check that scale= says",
+    ),
+    "negative deviation": (
+        {"encoder": lambda x: (_code(x), -torch.ones(len(x), 2)), "scale": "std"},
+        ModelError,
+        r"posterior variances are zero, negative, NaN or infinite; check that scale= says",
+    ),
+    "NaN from the decoder": (
+        {"decoder": lambda z: _decode(z).log() - torch.inf},
+        ModelError,
+        r"the decoder returned NaN or infinite values; check the weights",
+    ),
+    "encoder under no_grad": (
+        {"encoder": torch.no_grad()(_code)},
+        GradientError,
+        r"no gradient flows from the model's output to its input: it is detached, computed under torch.no_grad\(\)",
+    ),
+    "detached encoder": ({"encoder": lambda x: _code(x).detach()}, GradientError, r"no gradient flows.*detached"),
+    "encoder in numpy": (
+        {"encoder": lambda x: torch.from_numpy(x.detach().numpy() @ WEIGHT.numpy())},
+        GradientError,
+        r"no gradient flows.*not differentiable \(rounding, argmax, numpy\)",
+    ),
+    "encoder that ignores its input": (
+        {"encoder": lambda x: torch.ones(len(x), 2, requires_grad=True) * 3},
+        GradientError,
+        r"does not depend on its input through differentiable operations",
+    ),
+    "rounding encoder": (
+        {"encoder": lambda x: (4 * _code(x)).round()},
+        GradientError,
+        r"the gradient of the posterior mean is zero at every probed image: the encoder rounds, thresholds, saturates",
+    ),
+    "NaN gradient": (
+        {"encoder": _nan_gradient},
+        GradientError,
+        r"the gradient of the posterior mean holds NaN or infinite values; a sqrt, log or norm at zero\?",
+    ),
+    "integer codes": (
+        {"encoder": lambda x: _code(x).argmax(1, keepdim=True)},
+        EncoderOutputError,
+        r"the code has dtype torch.int64, which carries no gradient",
+    ),
+    "undecided pair": (
+        {"encoder": lambda x: (_code(x), _code(x).exp())},
+        EncoderOutputError,
+        r"second member is positive everywhere: it may be a standard deviation",
+    ),
+    "other kind of images": (
+        {"encoder": nn.Linear(7, 2)},
+        ModelError,
+        r"the encoder failed on inputs of shape \(5, 6\) and torch.float32: RuntimeError: ",
+    ),
+    "unreadable reconstruction": (
+        {"decoder": lambda z: (_decode(z), z)},
+        EncoderOutputError,
+        r"the decoder returned a tuple of 2 .*expected a tensor of reconstructions",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_a_model_that_cannot_be_audited_says_why(kind: str) -> None:
+    parts, error, message = UNFIT[kind]
+    with pytest.raises(AuditError, match=message) as caught:
+        _probed(**parts)
+    assert type(caught.value) is error
+
+
+def test_the_images_are_left_alone() -> None:
+    ae = Autoencoder(_code, _decode)
+    images = IMAGES.clone()
+    probe(ae, images)
+    assert torch.equal(images, IMAGES)
+    assert not images.requires_grad

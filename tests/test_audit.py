@@ -1,0 +1,391 @@
+"""The audit end to end: figures, invariances, the model left as it was, survival, bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import vaeaudit
+from vaeaudit import measurements, zoo
+from vaeaudit.report import codec
+
+QUICK: dict[str, Any] = {"preset": "quick", "pairs": 8}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    return zoo.images("mnist-vae")
+
+
+@pytest.fixture(scope="module")
+def report(digits: Any) -> vaeaudit.AuditReport:
+    return vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK)
+
+
+def same_figures(a: vaeaudit.AuditReport, b: vaeaudit.AuditReport) -> bool:
+    """Equal in everything but the time it took."""
+    timeless = [dataclasses.replace(r, provenance=dataclasses.replace(r.provenance, seconds={})) for r in (a, b)]
+    return timeless[0] == timeless[1]
+
+
+class SmallVAE(nn.Module):
+    """A trained-looking linear VAE on 8x8 images, with modes to get wrong."""
+
+    def __init__(self, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        basis, _ = torch.linalg.qr(torch.randn(64, 6, generator=generator))
+        self.weight = nn.Parameter(basis.T)
+        self.norm = nn.BatchNorm1d(6)
+        self.dropout = nn.Dropout(dropout)
+        self.frozen = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
+        mean = self.norm(self.dropout(images.flatten(1) - 0.5) @ self.weight.T)
+        return [mean, torch.full_like(mean, -4.0)]
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return (latents @ self.weight + 0.5).view(-1, 1, 8, 8)
+
+
+@pytest.fixture
+def small_images() -> torch.Tensor:
+    return torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+# what a report holds
+
+
+def test_every_score_is_an_estimate_whose_interval_holds_its_value(report: vaeaudit.AuditReport) -> None:
+    scores = report.scores()
+    assert {"hinge", "auddc", "reach", "damage", "encoder.condition_number", "round_trip.active_units"} <= set(scores)
+    for name, score in scores.items():
+        assert score.low <= score.value <= score.high, name
+        assert score.n > 0, name
+
+
+def test_a_healthy_model_gets_no_finding_that_invalidates(report: vaeaudit.AuditReport) -> None:
+    assert [finding for finding in report.health if finding.severity == "invalid"] == []
+    assert all(score.trusted for score in report.scores().values())
+
+
+def test_the_gap_starts_near_one_and_ends_near_zero(report: vaeaudit.AuditReport) -> None:
+    gap = report.curves.gap
+    assert np.nanmedian(gap[:, -1]) > 0.9
+    assert abs(np.nanmedian(gap[:, 0])) < 0.05
+
+
+def test_distortion_falls_and_divergence_rises_with_the_strength(report: vaeaudit.AuditReport) -> None:
+    curves = report.curves
+    assert (np.diff(curves.strengths) > 0).all()
+    assert (np.diff(curves.distortion, axis=1) < 1e-3).all()
+    assert (np.diff(curves.divergence, axis=1) > -1e-3 * curves.divergence[:, 1:] - 1e-3).all()
+
+
+def test_objective_is_divergence_plus_strength_times_squared_distortion(
+    report: vaeaudit.AuditReport, digits: Any
+) -> None:
+    curves, (images, _) = report.curves, digits
+    spans = (images[curves.originals] - images[curves.targets]).flatten(1).norm(dim=1).numpy()
+    squares = (curves.distortion * spans[:, None]) ** 2
+    np.testing.assert_allclose(curves.objective, curves.divergence + curves.strengths * squares, rtol=1e-5)
+
+
+def test_pairs_differ_in_label_and_are_positions_in_the_users_data(report: vaeaudit.AuditReport, digits: Any) -> None:
+    images, labels = digits
+    assert (labels[report.curves.originals] != labels[report.curves.targets]).all()
+    assert report.gallery is not None
+    shown = images[report.curves.originals[report.gallery.pairs]].numpy()
+    np.testing.assert_array_equal(report.gallery.originals, shown)
+
+
+def test_the_gallery_shows_adversarials_inside_the_bounds_at_their_distortion(report: vaeaudit.AuditReport) -> None:
+    gallery = report.gallery
+    assert gallery is not None
+    assert gallery.adversarials.min() >= 0
+    assert gallery.adversarials.max() <= 1
+    moved = np.linalg.norm((gallery.adversarials - gallery.originals[:, None]).reshape(6, -1, 784), axis=2)
+    spans = np.linalg.norm((gallery.originals - gallery.targets).reshape(6, -1), axis=1)
+    expected = report.curves.distortion[gallery.pairs][:, gallery.strengths]
+    np.testing.assert_allclose(moved / spans[:, None], expected, rtol=1e-4)
+
+
+def test_damage_grows_with_the_budget_and_is_damage_per_radius_as_gain(report: vaeaudit.AuditReport) -> None:
+    damage = report.damage
+    assert damage is not None
+    assert (np.diff(damage.displacement, axis=1) >= 0).all()
+    for radius, displaced, gain in zip(damage.radii, damage.estimates, damage.gains, strict=True):
+        assert gain.value == pytest.approx(displaced.value / radius)
+
+
+def test_a_report_survives_saving_and_loading(report: vaeaudit.AuditReport, tmp_path: Path) -> None:
+    assert vaeaudit.load(report.save(tmp_path)) == report
+
+
+def test_collapsed_units_leave_the_condition_number_finite(digits: Any) -> None:
+    report = vaeaudit.audit(zoo.load("mnist-vae-beta10"), digits, **QUICK)
+    assert report.encoder is not None
+    assert report.encoder.active_units.value < 20
+    assert report.encoder.condition_number.value < 100
+
+
+def test_a_deterministic_autoencoder_is_audited_by_squared_distance(digits: Any) -> None:
+    report = vaeaudit.audit(zoo.load("mnist-ae"), digits, **QUICK)
+    assert report.provenance.settings["divergence"] == "mean_l2"
+    assert report.encoder is not None
+    assert report.encoder.metric == "mean"
+
+
+def test_the_identity_has_the_straight_line_to_the_target(small_images: torch.Tensor) -> None:
+    identity = vaeaudit.Autoencoder(lambda x: x.flatten(1) * 1.0, lambda z: z.view(-1, 1, 8, 8))
+    report = vaeaudit.audit(identity, small_images, **QUICK)
+    assert report.hinge.value == pytest.approx(1.0, abs=0.01)
+    assert report.auddc.value == pytest.approx(0.5, abs=0.01)
+    assert report.damage is not None
+    assert [gain.value for gain in report.damage.gains] == pytest.approx([1.0, 1.0, 1.0], rel=1e-3)
+    assert report.round_trip is not None
+    assert report.round_trip.condition_number.value == pytest.approx(1.0)
+
+
+# the same figures again
+
+
+def test_the_same_seed_repeats_every_figure(report: vaeaudit.AuditReport, digits: Any) -> None:
+    assert same_figures(vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK), report)
+
+
+def test_another_seed_draws_other_pairs(report: vaeaudit.AuditReport, digits: Any) -> None:
+    other = vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK, seed=1)
+    assert not np.array_equal(other.curves.originals, report.curves.originals)
+
+
+def test_a_pair_has_the_same_curve_in_any_order_and_company(report: vaeaudit.AuditReport, digits: Any) -> None:
+    pairs = list(zip(report.curves.originals.tolist(), report.curves.targets.tolist(), strict=True))
+    other = vaeaudit.audit(
+        zoo.load("mnist-vae"), digits, preset="quick", pairs=pairs[:2:-1], strengths=report.curves.strengths.tolist()
+    )
+    np.testing.assert_allclose(other.curves.objective, report.curves.objective[:2:-1], rtol=1e-6)
+    np.testing.assert_allclose(other.curves.hinge, report.curves.hinge[:2:-1], rtol=1e-6)
+
+
+def test_the_number_of_pairs_solved_together_changes_nothing(
+    report: vaeaudit.AuditReport, digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "PAIRS_AT_ONCE", 3)
+    monkeypatch.setattr(measurements, "IMAGES_AT_ONCE", 5)
+    other = vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK)
+    np.testing.assert_allclose(other.curves.objective, report.curves.objective, rtol=1e-6)
+    np.testing.assert_allclose(other.curves.hinge, report.curves.hinge, rtol=1e-6)
+    assert other.encoder is not None
+    assert report.encoder is not None
+    np.testing.assert_allclose(other.encoder.eigenvalues[:, 0], report.encoder.eigenvalues[:, 0], rtol=1e-6)
+    assert report.damage is not None
+    assert other.damage is not None
+    np.testing.assert_allclose(other.damage.displacement, report.damage.displacement, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda x: x,
+        lambda x: x.numpy(),
+        lambda x: TensorDataset(x),
+        lambda x: DataLoader(TensorDataset(x), batch_size=7),
+    ],
+    ids=["tensor", "array", "dataset", "loader"],
+)
+def test_the_form_of_the_data_changes_no_figure(source: Callable[[Any], Any], small_images: torch.Tensor) -> None:
+    model = SmallVAE().eval()
+    expected = vaeaudit.audit(model, small_images, **QUICK)
+    assert same_figures(vaeaudit.audit(model, source(small_images), **QUICK), expected)
+
+
+# the user's model is sacred
+
+
+def snapshot(model: nn.Module) -> dict[str, Any]:
+    return {
+        "state": {k: v.clone() for k, v in model.state_dict().items()},
+        "modes": [m.training for m in model.modules()],
+        "grads": [(p.requires_grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()],
+        "hooks": [len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules()],
+        "python": random.getstate(),
+        "numpy": np.random.get_state()[1].tolist(),
+        "torch": torch.get_rng_state().tolist(),
+        "cudnn": (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark),
+        "grad mode": torch.is_grad_enabled(),
+    }
+
+
+def test_a_training_model_is_audited_in_evaluation_mode_and_comes_back_as_it_was(small_images: torch.Tensor) -> None:
+    model = SmallVAE(dropout=0.5).train()
+    model.norm.eval()
+    model.weight.grad = torch.ones_like(model.weight)
+    before = snapshot(model)
+    report = vaeaudit.audit(model, small_images, **QUICK)
+    after = snapshot(model)
+    states = before.pop("state"), after.pop("state")
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    gradients = before.pop("grads"), after.pop("grads")
+    assert all(a[0] == b[0] and codec.equal(a[1] is None, b[1] is None) for a, b in zip(*gradients, strict=True))
+    assert after == before
+    (finding,) = [f for f in report.health if f.name == "training_mode"]
+    assert "Dropout" in finding.message
+    assert same_figures(
+        report, dataclasses.replace(vaeaudit.audit(model.eval(), small_images, **QUICK), health=report.health)
+    )
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_audit_works_where_the_caller_has_switched_gradients_off(mode: Any, small_images: torch.Tensor) -> None:
+    model = SmallVAE().eval()
+    expected = vaeaudit.audit(model, small_images, **QUICK)
+    with mode():
+        assert same_figures(vaeaudit.audit(model, small_images, **QUICK), expected)
+
+
+def test_a_model_that_raises_in_the_middle_comes_back_as_it_was(small_images: torch.Tensor) -> None:
+    model = SmallVAE().train()
+    calls = iter(range(10**6))
+
+    def encoder(images: torch.Tensor) -> Any:
+        if next(calls) > 30:
+            raise RuntimeError("the disk is on fire")
+        return model.encode(images)
+
+    with pytest.raises(vaeaudit.ModelError, match=r"encoder failed on inputs of shape .* the disk is on fire"):
+        vaeaudit.audit(vaeaudit.Autoencoder(encoder, model.decode), small_images, **QUICK)
+    assert model.training
+    assert model.weight.requires_grad
+
+
+# survival
+
+
+def test_an_interrupted_audit_goes_on_and_gives_the_same_report(digits: Any, tmp_path: Path) -> None:
+    options = {"preset": "quick", "pairs": 8, "checkpoint": tmp_path / "partial"}
+    model = zoo.load("mnist-vae")
+
+    def interrupt(measurement: str, finished: int, total: int) -> None:
+        if measurement == "untargeted attack":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vaeaudit.audit(model, digits, progress=interrupt, **options)
+    kept = sorted(path.name for path in (tmp_path / "partial").iterdir())
+    assert "tradeoff-0.npz" in kept
+    resumed = vaeaudit.audit(model, digits, **options)
+    assert resumed.provenance.seconds["targeted attack"] < 10
+    assert same_figures(resumed, vaeaudit.audit(model, digits, preset="quick", pairs=8))
+    assert not (tmp_path / "partial").exists()
+
+
+def test_finished_measurements_of_another_seed_are_not_used(digits: Any, tmp_path: Path) -> None:
+    model = zoo.load("mnist-vae")
+
+    def interrupt(measurement: str, finished: int, total: int) -> None:
+        if measurement == "untargeted attack":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vaeaudit.audit(model, digits, **QUICK, checkpoint=tmp_path, progress=interrupt)
+    other = vaeaudit.audit(model, digits, **QUICK, seed=1, checkpoint=tmp_path)
+    assert same_figures(other, vaeaudit.audit(model, digits, **QUICK, seed=1))
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "message"),
+    [
+        (lambda x: x[:0], {}, vaeaudit.DataError, "the data are empty"),
+        (lambda x: x[:1], {}, vaeaudit.DataError, "one image only"),
+        (lambda x: x * torch.nan, {}, vaeaudit.DataError, "20 of 20 images hold NaN"),
+        (lambda x: x * 255, {}, vaeaudit.DataError, r"range over \[.*\], outside the bounds .* 8-bit pixels"),
+        (lambda x: x * 2 - 1, {}, vaeaudit.DataError, r"pass bounds=\(-1, 1\)"),
+        (lambda x: x, {"pairs": 21}, vaeaudit.DataError, "pairs=21 cannot be drawn: 20 images allow 1 to 20"),
+        (lambda x: x, {"preset": "fast"}, vaeaudit.OptionError, "unknown preset 'fast'; choose one of quick, standard"),
+        (lambda x: x, {"divergence": "kld"}, vaeaudit.OptionError, "unknown divergence 'kld'; choose one of kl"),
+        (lambda x: x, {"penalty": "l1"}, vaeaudit.OptionError, "unknown penalty 'l1'; choose one of l2_squared, l2"),
+        (lambda x: x, {"strengths": "tabacof"}, vaeaudit.OptionError, "unknown strengths 'tabacof'; choose one of"),
+        (lambda x: x, {"device": "cuda:99"}, vaeaudit.ModelError, "device 'cuda:99' cannot be used here"),
+        (lambda x: x, {"seed": -1}, vaeaudit.OptionError, "seed expects an integer"),
+        (lambda x: (x, np.zeros(20)), {}, vaeaudit.DataError, "all 20 images have the label 0"),
+    ],
+)
+def test_bad_input_gets_its_own_error(
+    change: Callable[[Any], Any], options: Any, error: type, message: str, small_images: torch.Tensor
+) -> None:
+    with pytest.raises(error, match=message):
+        vaeaudit.audit(SmallVAE().eval(), change(small_images), **{"preset": "quick", **options})
+
+
+def broken(encoder: Callable[[SmallVAE, torch.Tensor], Any]) -> vaeaudit.Autoencoder:
+    model = SmallVAE().eval()
+    return vaeaudit.Autoencoder(lambda x: encoder(model, x), model.decode, modules=(model,))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "error", "message"),
+    [
+        (lambda m, x: [*m.encode(x), x], vaeaudit.EncoderOutputError, "a list of 3 .* in one of two ways"),
+        (lambda m, x: [t.detach() for t in m.encode(x)], vaeaudit.GradientError, "detached"),
+        (lambda m, x: m.encode((4 * x).round() / 4), vaeaudit.GradientError, "zero at every probed image"),
+        (lambda m, x: m.encode(x)[0] * torch.nan, vaeaudit.ModelError, "encoder returned NaN"),
+        (lambda m, x: m.encode(x)[0][:, :5], vaeaudit.ModelError, "do not fit together"),
+        (lambda m, x: torch.cat(m.encode(x), 1), vaeaudit.EncoderOutputError, "side by side"),
+        (lambda m, x: m.encode(x)[0] * 0 + x.sum() * 0, vaeaudit.GradientError, "zero at every probed image"),
+        (lambda m, x: m.encode((x - x.detach()).sqrt() + x)[0], vaeaudit.GradientError, "NaN or infinite"),
+    ],
+)
+def test_a_broken_encoder_gets_its_own_error(
+    encoder: Callable[..., Any], error: type, message: str, small_images: torch.Tensor
+) -> None:
+    with pytest.raises(error, match=message):
+        vaeaudit.audit(broken(encoder), small_images, **QUICK)
+
+
+def test_a_stochastic_encoder_makes_the_verdict_invalid(small_images: torch.Tensor) -> None:
+    def encoder(model: SmallVAE, x: torch.Tensor) -> torch.Tensor:
+        mean = model.encode(x)[0]
+        return mean + 0.1 * torch.randn_like(mean)
+
+    report = vaeaudit.audit(broken(encoder), small_images, preset="quick", pairs=6, strengths=[0.01, 0.1, 1.0, 10.0])
+    assert "stochastic_encoder" in {finding.name for finding in report.health}
+    (verdict,) = report.check(hinge=vaeaudit.at_least(0.0))
+    assert verdict.outcome == "INVALID"
+
+
+def test_two_images_carry_figures_but_no_interval(small_images: torch.Tensor) -> None:
+    report = vaeaudit.audit(SmallVAE().eval(), small_images[:2], preset="quick")
+    assert report.hinge.n == 2
+    assert (report.hinge.low, report.hinge.high) == (-np.inf, np.inf)
+    assert "too_few_pairs" in {finding.name for finding in report.health}
+    (verdict,) = report.check(hinge=vaeaudit.at_least(0.01))
+    assert verdict.outcome == "INCONCLUSIVE"
+
+
+def test_a_model_that_ignores_its_input_has_nothing_to_attack(small_images: torch.Tensor) -> None:
+    same = small_images[:1].expand(10, -1, -1, -1)
+    with pytest.raises(vaeaudit.GradientError, match="gives originals and targets the same posterior"):
+        vaeaudit.audit(SmallVAE().eval(), same, **QUICK)
+
+
+def test_curves_that_do_not_saturate_are_never_a_pass(small_images: torch.Tensor) -> None:
+    model = SmallVAE().eval()
+    high = [float(c) for c in vaeaudit.audit(model, small_images, **QUICK).curves.strengths[-4:]]
+    report = vaeaudit.audit(model, small_images, **QUICK, strengths=high)
+    assert report.curves.censored.any()
+    assert "curves_not_saturating" in {finding.name for finding in report.health}
+    (verdict,) = report.check(hinge=vaeaudit.at_least(0.9))
+    assert verdict.outcome == "INVALID"
