@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+
+from vaeaudit import AuditReport
 
 # small matrices gain nothing from threads, and threads that compete for busy cores cost a hundredfold
 torch.set_num_threads(1)
@@ -48,3 +51,10 @@ def metrics() -> ModuleType:
 def curves() -> ModuleType:
     """`tests/reference/curves.py`: trade-off curves of known hinge, and a grid search for it."""
     return _helper("reference/curves")
+
+
+@pytest.fixture(scope="session")
+def make_report() -> Callable[..., AuditReport]:
+    """The maker of synthetic reports, `tests/report/conftest.py`, for tests outside that folder."""
+    maker: Callable[..., AuditReport] = _helper("report/conftest").synthetic
+    return maker

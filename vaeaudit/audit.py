@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vaeaudit import assembly, health
 from vaeaudit.adapters import wrap
 from vaeaudit.attacks import Penalty, Strengths
-from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.autoencoder import Autoencoder, checked_device
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.data import Images, Pairs, draw_pairs, load_images, positions_named
 from vaeaudit.divergences import divergence_named
@@ -87,6 +87,9 @@ def audit(
     subject = wrap(ae)
     training = subject.training_modules()
     subject = subject.on(device)
+    place = subject.device or checked_device(device or "cpu")
+    if place.type == "mps":
+        raise ModelError("figures need float64, which mps does not have; audit a copy on the CPU: device='cpu'")
     with subject.at_rest(seed):
         data = load_images(
             images, bounds=subject.bounds, dtype=subject.figures_dtype, seed=seed, include=positions_named(pairs),
@@ -95,7 +98,7 @@ def audit(
         run = _Run(
             subject=subject, data=data, pairs=draw_pairs(data, pairs, default=spec.pairs, seed=seed), preset=preset,
             spec=spec, seed=seed, strengths=strengths, divergence=divergence, penalty=penalty, training=training,
-            checkpoint=checkpoint, progress=progress or _silent, seconds={},
+            device=place, checkpoint=checkpoint, progress=progress or _silent, seconds={},
         )  # fmt: skip
         return run.report()
 
@@ -118,19 +121,19 @@ class _Run:
     divergence: str
     penalty: Penalty
     training: tuple[str, ...]
+    device: torch.device
     checkpoint: str | os.PathLike[str] | None
     progress: Progress
     seconds: dict[str, float]
 
     def report(self) -> AuditReport:
         """Measure, estimate, and say what speaks against it."""
-        device = self.subject.device or torch.device("cpu")
-        pixels = self.data.pixels.to(device).clamp(*self.subject.bounds)
+        pixels = self.data.pixels.to(self.device).clamp(*self.subject.bounds)
         with self._timed("probe"):
             probed = probe(self.subject, pixels)
         name, _ = divergence_named(self.divergence, deterministic=probed.deterministic_code)
         settings = self._settings(name)
-        provenance = self._provenance(settings, device)
+        provenance = self._provenance(settings)
         measure = self._measurements(pixels, provenance)
         with self._timed("targeted attack"):
             curves, arrays, order = self._curves(measure, pixels)
@@ -243,9 +246,9 @@ class _Run:
             "labels": self.data.labels is not None, "images": len(self.data),
         }  # fmt: skip
 
-    def _provenance(self, settings: dict[str, Any], device: torch.device) -> Provenance:
+    def _provenance(self, settings: dict[str, Any]) -> Provenance:
         return Provenance(
-            preset=self.preset, seed=self.seed, settings=settings, environment=_environment(self.subject, device),
+            preset=self.preset, seed=self.seed, settings=settings, environment=_environment(self.subject, self.device),
             weights=self.subject.fingerprint(), data=self.data.fingerprint(), seconds={},
         )  # fmt: skip
 

@@ -140,7 +140,7 @@ class Autoencoder:
         """
         if device is None:
             return self
-        wanted, home = _checked_device(device), self.device or torch.device("cpu")
+        wanted, home = checked_device(device), self.device or torch.device("cpu")
         if _same(wanted, home):
             return self
         if not self.found:
@@ -200,7 +200,12 @@ def _checked_bounds(bounds: Any) -> tuple[float, float]:
     return low, high
 
 
-def _checked_device(device: str | torch.device) -> torch.device:
+def checked_device(device: str | torch.device) -> torch.device:
+    """A device that can be used here.
+
+    Raises:
+        ModelError: it cannot.
+    """
     try:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from vaeaudit import zoo
 from vaeaudit.audit import audit, version
@@ -203,8 +203,10 @@ class _Bar:
 
     def __init__(self, *, quiet: bool) -> None:
         self.console = Console(stderr=True)
-        columns = (TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.progress = Progress(*columns, console=self.console, transient=True)
+        self.progress = Progress(
+            TextColumn("{task.description:18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            SpinnerColumn(finished_text=" "), console=self.console, transient=True,
+        )  # fmt: skip
         self.timer = threading.Timer(_PATIENCE, self.progress.start)
         self.wanted = self.console.is_interactive and self.console.file.isatty() and not quiet
 

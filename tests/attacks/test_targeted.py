@@ -162,9 +162,7 @@ def test_deterministic_codes_are_compared_by_squared_l2(linear: ModuleType) -> N
 
 
 @pytest.mark.parametrize("divergence", ["symmetric_kl", "kl_tabacof2016"])
-def test_a_divergence_between_variances_is_refused_for_deterministic_codes(
-    linear: ModuleType, divergence: str
-) -> None:
+def test_a_divergence_between_variances_is_refused_for_deterministic_codes(linear: ModuleType, divergence: str) -> None:
     model = linear.linear_gaussian(deterministic=True)
     with pytest.raises(OptionError, match=f"'{divergence}' needs posterior variances"):
         _attack(model, *_pairs(linear), divergence=divergence)

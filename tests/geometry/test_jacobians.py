@@ -126,7 +126,8 @@ def test_forward_and_reverse_mode_agree(ae: Autoencoder, linear: ModuleType) -> 
     try:
         forward = jacobians._forward(decode, z)
     except ModelError as error:  # fused attention has no forward mode in this torch
-        assert "forward AD" in str(error)
+        if "forward AD" not in str(error):
+            raise
         forward = decoder_jacobian(ae, z)
     torch.testing.assert_close(forward, jacobians._reverse(decode, z))
 
@@ -181,7 +182,7 @@ class _SetupCube(_Cube):
         return x**3
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx, inputs, output) -> None:  # noqa: ARG004
         ctx.save_for_backward(inputs[0])
 
 
@@ -212,6 +213,7 @@ def test_an_error_of_the_decoder_itself_is_still_its_own_after_the_fallback(line
     ae = Autoencoder(model.encode, breaking, model.bounds)
     with pytest.raises(ModelError, match="out of paper"):
         decoder_jacobian(ae, linear.points(4, 2))
+
 
 @pytest.mark.parametrize("outputs", [2, 12])
 def test_a_detached_function_is_named(outputs: int) -> None:

@@ -117,7 +117,9 @@ def test_a_doubt_says_how_many_more_would_settle_it(
 
 def test_a_doubt_that_no_sample_settles_says_so() -> None:
     assert judge("hinge", _figure(0.4, 0.5, 0.6), at_least(0.5)).reason == "the figure lies on the bar"
-    assert judge("hinge", _figure(-INF, 0.5, INF), at_least(0.3)).reason == "too few samples for an interval; audit more"
+    assert (
+        judge("hinge", _figure(-INF, 0.5, INF), at_least(0.3)).reason == "too few samples for an interval; audit more"
+    )
 
 
 def test_a_verdict_reads_as_one_line() -> None:

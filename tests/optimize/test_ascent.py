@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import ModuleType
 
 import pytest
@@ -61,7 +62,7 @@ def test_the_linf_maximum_of_a_linear_function_is_a_corner() -> None:
 def test_more_steps_never_find_less_and_the_value_is_that_of_the_point() -> None:
     radius, lower, upper = _set(6, 5, 4)
     found = [_climb(_wavy, radius, lower, upper, steps=steps) for steps in range(25)]
-    for earlier, later in zip(found, found[1:], strict=False):
+    for earlier, later in itertools.pairwise(found):
         assert bool((later.value >= earlier.value).all())
     assert bool((found[-1].value > found[0].value).all())
     torch.testing.assert_close(_wavy(found[-1].point)[0], found[-1].value)

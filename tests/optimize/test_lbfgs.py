@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from types import ModuleType
@@ -246,7 +247,7 @@ def test_an_exhausted_budget_is_reported_and_kept_to(budget: int) -> None:
 def test_a_larger_budget_never_ends_higher() -> None:
     problem = Quadratics(condition=1e4, seed=15)
     values = [problem.solve(BoxLBFGS(tolerance=1e-12, max_evaluations=budget)).value for budget in (2, 4, 8, 16, 64)]
-    for smaller, larger in zip(values, values[1:], strict=False):
+    for smaller, larger in itertools.pairwise(values):
         assert bool((larger <= smaller + 1e-13 * smaller.abs()).all())  # a step may rise by rounding
 
 

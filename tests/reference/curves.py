@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,4 +46,4 @@ def area_by_loop(x: Floats, y: Floats) -> float:
     points = sorted((a, b) for a, b in zip(x, y, strict=True) if a <= 1)
     lowest = min(b for _, b in points)
     points += [(points[-1][0], lowest), (1.0, lowest)]
-    return sum((c - a) * (b + d) / 2 for (a, b), (c, d) in zip(points, points[1:], strict=False))
+    return sum((c - a) * (b + d) / 2 for (a, b), (c, d) in itertools.pairwise(points))

@@ -1,0 +1,336 @@
+"""The command line: what it prints, where, and with which exit status. Audits are stand-ins."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import resource
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vaeaudit
+from vaeaudit import AuditReport, Estimate, cli, zoo
+from vaeaudit.errors import DataError
+from vaeaudit.health import Finding
+from vaeaudit.report.model import HTML_NAME, JSON_NAME
+
+MakeReport = Callable[..., AuditReport]
+HALF = Estimate(value=0.5, low=0.4, high=0.6, n=50, higher_is_better=True)
+BLIND = Finding(name="gradient_masked", severity="invalid", message="Blind.", remedy="See.", affects=("hinge",))
+ZOO_TOML = 'model = "zoo:mnist-vae"\ndata = "zoo:mnist-vae"\n'
+
+
+@pytest.fixture(scope="module")
+def saved(make_report: MakeReport, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose hinge and AUDDC are 0.5, 0.4 to 0.6."""
+    return make_report(hinge=HALF, auddc=HALF, gallery=False).save(tmp_path_factory.mktemp("saved"))
+
+
+class Audit:
+    """Stands in for `vaeaudit.audit`: notes how it was called, reports progress, and returns a chosen report."""
+
+    def __init__(self, report: AuditReport) -> None:
+        self.report = report
+        self.options: dict[str, Any] | None = None
+        self.steps: tuple[tuple[str, int, int], ...] = ()
+        self.ends: BaseException | None = None
+        self.shown = False
+
+    def __call__(self, *_: Any, **options: Any) -> AuditReport:
+        self.options = options
+        if self.shown:
+            options["progress"].__self__.timer.join()
+        for step in self.steps:
+            options["progress"](*step)
+        if self.ends is not None:
+            raise self.ends
+        return self.report
+
+
+@pytest.fixture
+def stub(make_report: MakeReport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Audit:
+    """A stand-in audit, in an empty folder with an audit.toml."""
+    audit = Audit(make_report(hinge=HALF, auddc=HALF, gallery=False))
+    monkeypatch.setattr(cli, "audit", audit)
+    monkeypatch.chdir(tmp_path)
+    Path("audit.toml").write_text(ZOO_TOML)
+    return audit
+
+
+@pytest.mark.parametrize(
+    ("bars", "status"),
+    [
+        (["--at-least", "hinge=0.3"], 0),
+        (["--at-least", "hinge=0.7"], 1),
+        (["--at-least", "hinge=0.5"], 3),
+        (["--at-least", "hinge=0.3", "--at-least", "auddc=0.7"], 1),
+        (["--at-least", "hinge=0.5", "--at-least", "auddc=0.7"], 1),
+        (["--at-least", "hinge=0.5", "--at-least", "auddc=0.3"], 3),
+        (["--at-most", "encoder.spectral_radius=1e9", "--at-most", "condition_number=1e9"], 0),
+    ],
+)
+def test_check_exits_with_the_worst_verdict(saved: Path, bars: list[str], status: int) -> None:
+    assert cli.main(["check", str(saved / JSON_NAME), *bars]) == status
+
+
+@pytest.mark.parametrize(("auddc", "status"), [("0.3", 4), ("0.5", 4), ("0.7", 1)])
+def test_an_invalid_measurement_counts_unless_another_bar_failed(
+    make_report: MakeReport, tmp_path: Path, auddc: str, status: int
+) -> None:
+    make_report(hinge=HALF, auddc=HALF, health=(BLIND,), gallery=False).save(tmp_path)
+    assert cli.main(["check", str(tmp_path), "--at-least", "hinge=0.3", "--at-least", f"auddc={auddc}"]) == status
+
+
+def test_check_prints_one_line_a_verdict(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["check", str(saved), "--at-least", "hinge=0.3", "--at-least", "auddc=0.7"])
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["PASS", "hinge"], ["FAIL", "auddc"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--at-most", "hinge=0.3"], "hinge: higher is more robust, so the bar is at_least(...), got at_most(0.3)"),
+        (["--at-least", "hing=0.3"], "unknown score 'hing'; this report has: hinge, auddc, linearity"),
+        ([], "check expects at least one --at-least or --at-most, such as --at-least hinge=0.3"),
+        (["--at-least", "reach=2", "--at-most", "reach=9"], "check expects one bar a score"),
+    ],
+)
+def test_a_bar_that_makes_no_sense_is_a_usage_error(
+    saved: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.main(["check", str(saved), *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"vaeaudit: {message}")
+    assert out == ""
+
+
+@pytest.mark.parametrize("text", ["hinge", "hinge=", "hinge=much", "hinge=nan", "hinge=inf"])
+def test_a_malformed_bar_shows_how_to_write_one(saved: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["check", str(saved), "--at-least", text])
+    assert f"argument --at-least: expected SCORE=NUMBER such as hinge=0.3, got {text!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["check", "{}", "--at-least", "hinge=0"], ["compare", "{}", "{}"]])
+def test_a_report_that_cannot_be_read_is_said_without_a_traceback(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    whole = (saved / JSON_NAME).read_text()
+    half, gone = tmp_path / "half.json", tmp_path / "gone.json"
+    half.write_text(whole[: len(whole) // 2])
+    for path, message in ((gone, f"no report at {gone}"), (half, f"{half} is not a report: ")):
+        assert cli.main([part.format(path) for part in command]) == 2
+        assert capsys.readouterr().err.startswith(f"vaeaudit: {message}")
+
+
+def test_compare_names_both_models_within_eighty_columns(
+    make_report: MakeReport, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, shift in (("before", 0.0), ("after", 0.2)):
+        make_report(name=name, shift=shift, gallery=False).save(tmp_path / name)
+    assert cli.main(["compare", str(tmp_path / "before"), str(tmp_path / "after" / JSON_NAME)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("before (old) against after (new)")
+    assert max(map(len, lines)) <= 80
+    assert next(line for line in lines if line.startswith("Hinge")).split()[-1] == "better"
+
+
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"vaeaudit {metadata.version('vaeaudit')}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["check"], ["compare"]])
+def test_help_fits_eighty_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main([*command, "--help"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.startswith(" ".join(["usage: vaeaudit", *command]))
+
+
+def test_the_help_of_demo_lists_every_model(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["demo", "--help"])
+    assert set(zoo.names()) <= set(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("arguments", [[], ["audit"], ["demo", "--model", "nope"], ["run", "a", "--seed", "x"]])
+def test_unknown_usage_exits_with_two(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(arguments)
+    assert "usage: vaeaudit" in capsys.readouterr().err
+
+
+def test_demo_saves_and_prints_its_report(stub: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo"]) == 0
+    assert vaeaudit.load("vaeaudit-demo") == stub.report
+    assert Path("vaeaudit-demo", HTML_NAME).stat().st_size > 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{stub.report.name}  preset standard")
+    assert out.endswith("vaeaudit-demo\n")
+    assert err == ""
+
+
+def test_run_writes_where_the_file_says_beside_the_file(stub: Audit, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "my.toml").write_text(ZOO_TOML + 'output = "found/here"\n')
+    assert cli.main(["run", str(other / "my.toml"), "--quiet"]) == 0
+    assert vaeaudit.load(other / "found" / "here") == stub.report
+
+
+def test_the_command_line_goes_before_the_file(stub: Audit) -> None:
+    Path("audit.toml").write_text(ZOO_TOML + 'preset = "thorough"\nseed = 3\npairs = 7\noutput = "a"\n')
+    assert cli.main(["run", "audit.toml", "--preset", "quick", "--output", "b", "--seed", "0"]) == 0
+    assert stub.options is not None
+    assert {key: stub.options[key] for key in ("preset", "seed", "pairs")} == {"preset": "quick", "seed": 0, "pairs": 7}
+    assert [Path(name).exists() for name in "ab"] == [False, True]
+
+
+@pytest.mark.parametrize(("bar", "status"), [(0.3, 0), (0.7, 1), (0.5, 3)])
+def test_run_exits_with_the_verdict_on_its_thresholds(stub: Audit, bar: float, status: int) -> None:
+    Path("audit.toml").write_text(ZOO_TOML + f"[thresholds]\nhinge.at_least = {bar}\n")
+    assert cli.main(["run", "audit.toml", "--quiet"]) == status
+
+
+def test_quiet_prints_verdicts_only(stub: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("audit.toml").write_text(ZOO_TOML + "[thresholds]\nhinge.at_least = 0.3\n")
+    cli.main(["run", "audit.toml"])
+    table = capsys.readouterr().out
+    cli.main(["run", "audit.toml", "--quiet"])
+    out, err = capsys.readouterr()
+    assert out.startswith("PASS")
+    assert out.count("\n") == 1
+    assert err == ""
+    assert table.endswith("\n\n" + out)
+
+
+@pytest.mark.parametrize("output", ["audit.toml", "audit.toml/below", "/proc/nowhere"])
+def test_an_output_folder_that_cannot_be_is_said_before_measuring(
+    stub: Audit, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    assert cli.main(["run", "audit.toml", "--output", output]) == 2
+    assert stub.options is None
+    err = capsys.readouterr().err
+    assert err.startswith(f"vaeaudit: no report can be written to {output}: ")
+    assert err.endswith("; choose another folder with --output\n")
+
+
+def test_a_full_disk_is_said_before_measuring(stub: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        status = cli.main(["demo", "--output", "full"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert status == 2
+    assert stub.options is None
+    assert capsys.readouterr().err == (
+        "vaeaudit: no report can be written to full: File too large; choose another folder with --output\n"
+    )
+    assert not Path("full").exists()
+
+
+@pytest.mark.parametrize("error", [DataError("there are [bold]no images[/bold]"), OSError("the disk is gone")])
+def test_bad_input_is_one_line_on_standard_error(
+    stub: Audit, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    stub.ends = error
+    assert cli.main(["demo"]) == 2
+    assert capsys.readouterr() == ("", f"vaeaudit: {error}\n")
+
+
+def test_an_interrupt_says_what_was_finished_and_where_it_lies(stub: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    stub.steps = (("targeted attack", 0, 50), ("targeted attack", 50, 50), ("targeted attack", 0, 9), ("spectra", 2, 4))
+    stub.ends = KeyboardInterrupt()
+    Path("out/partial").mkdir(parents=True)
+    Path("out/partial/tradeoff-0.npz").touch()
+    assert cli.main(["demo", "--output", "out"]) == 130
+    assert capsys.readouterr() == (
+        "",
+        "Interrupted.\n"
+        "  targeted attack: 50 of 50 finished\n"
+        "  targeted attack 2: 0 of 9 finished\n"
+        "  spectra: 2 of 4 finished\n"
+        "Finished measurements are kept in out/partial; the same command goes on from there.\n",
+    )
+
+
+def test_an_interrupt_before_anything_was_finished_says_so(stub: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    stub.ends = KeyboardInterrupt()
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\nNothing was finished yet.\n"
+
+
+def test_an_interrupt_while_the_report_is_written_does_not_lose_it(
+    stub: Audit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, calls = AuditReport.save, itertools.count()
+
+    def interrupted_once(report: AuditReport, folder: Path) -> Path:
+        if next(calls) == 0:
+            raise KeyboardInterrupt
+        return save(report, folder)
+
+    monkeypatch.setattr(AuditReport, "save", interrupted_once)
+    assert cli.main(["demo", "--output", "out"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\nEverything was measured; the report lies in out.\n"
+    assert vaeaudit.load("out") == stub.report
+
+
+def _on_terminal(arguments: list[str]) -> str:
+    """What a command that passes shows on a standard error that is a terminal."""
+    pty = pytest.importorskip("pty")
+    mine, theirs = pty.openpty()
+    os.set_blocking(mine, False)
+    with os.fdopen(theirs, "w") as stream, contextlib.redirect_stderr(stream):
+        assert cli.main(arguments) == 0
+        stream.flush()
+        try:
+            return os.read(mine, 2**16).decode()
+        except BlockingIOError:
+            return ""
+        finally:
+            os.close(mine)
+
+
+def test_a_terminal_shows_progress_and_is_left_clean(stub: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(cli, "_PATIENCE", 0.0)
+    stub.shown, stub.steps = True, (("targeted attack", 25, 50),)
+    seen = _on_terminal(["demo"])
+    assert "targeted attack" in seen
+    assert "25/50" in seen
+    assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
+    assert seen.endswith("\x1b[2K")
+
+
+@pytest.mark.parametrize(("patience", "arguments"), [(0.0, ["--quiet"]), (1e6, [])])
+def test_a_terminal_stays_empty_if_quiet_or_quick(
+    stub: Audit, monkeypatch: pytest.MonkeyPatch, patience: float, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(cli, "_PATIENCE", patience)
+    stub.steps = (("targeted attack", 25, 50),)
+    assert _on_terminal(["demo", *arguments]) == ""
+
+
+def test_a_pipe_shows_no_progress_even_where_colour_is_forced(
+    stub: Audit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(cli, "_PATIENCE", 0.0)
+    stub.steps = (("targeted attack", 25, 50),)
+    assert cli.main(["demo"]) == 0
+    assert capsys.readouterr().err == ""
