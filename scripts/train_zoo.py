@@ -3,9 +3,10 @@
     python scripts/train_zoo.py --data DIR [--only NAME ...]
 
 `--data` is a folder in torchvision's layout; what is missing there is downloaded by torchvision.
-Seeded: the same torch version on the same kind of machine repeats the weights. About ten minutes
-on two CPU cores. `--only` without names rewrites the images and the table of cards alone. Weights are rounded to float16 before the figures of the card are measured, so
-the cards describe exactly what ships.
+`--only` without names rewrites the images and the table of cards alone. Seeded: the same torch
+version on the same kind of machine repeats the weights. About twenty minutes on two CPU cores.
+Weights are rounded to float16 before the figures of the card are measured, so the cards describe
+exactly what ships.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +30,34 @@ from vaeaudit.zoo.models import build
 ZOO = Path(__file__).resolve().parent.parent / "vaeaudit" / "zoo"
 DATASETS = {"mnist": torchvision.datasets.MNIST, "fashion-mnist": torchvision.datasets.FashionMNIST}
 IMAGES_PER_CLASS = 30
-DENSE = {"latent": 20, "hidden": 256}
-RECIPES: dict[str, dict[str, object]] = {
-    "mnist-vae": {"data": "mnist", "architecture": "DenseAutoencoder", "options": DENSE, "beta": 1.0, "epochs": 40},
-    "mnist-vae-beta4": {"data": "mnist", "architecture": "DenseAutoencoder", "options": DENSE, "beta": 4.0, "epochs": 40},
-    "mnist-vae-beta10": {"data": "mnist", "architecture": "DenseAutoencoder", "options": DENSE, "beta": 10.0, "epochs": 40},
-    "mnist-ae": {"data": "mnist", "architecture": "DenseAutoencoder", "options": {**DENSE, "variational": False}, "beta": None, "epochs": 40},
-    "fashion-conv-vae": {"data": "fashion-mnist", "architecture": "ConvolutionalVAE", "options": {"latent": 16}, "beta": 1.0, "epochs": 25},
-}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is made; the first half of its card."""
+
+    data: str
+    architecture: str
+    options: dict[str, object]
+    beta: float | None
+    epochs: int
+
+
+def dense(beta: float | None, **options: object) -> Recipe:
+    """A recipe of the dense architecture on MNIST."""
+    shape: dict[str, object] = {"latent": 20, "hidden": 256}
+    return Recipe(data="mnist", architecture="DenseAutoencoder", options=shape | options, beta=beta, epochs=40)
+
+
+RECIPES = {
+    "mnist-vae": dense(1.0),
+    "mnist-vae-beta4": dense(4.0),
+    "mnist-vae-beta10": dense(10.0),
+    "mnist-ae": dense(None, variational=False),
+    "fashion-conv-vae": Recipe(
+        data="fashion-mnist", architecture="ConvolutionalVAE", options={"latent": 16}, beta=1.0, epochs=25
+    ),
+}
 BATCH, LEARNING_RATE, SEED = 100, 1e-3, 2016
 
 
@@ -43,7 +66,7 @@ def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
 
 
-def loss_terms(model: nn.Module, images: Tensor, beta: float | None) -> tuple[Tensor, Tensor]:
+def loss_terms(model: Any, images: Tensor, beta: float | None) -> tuple[Tensor, Tensor]:
     """Reconstruction term and KL of each image, both `(batch,)`.
 
     Bernoulli negative log-likelihood on grey pixels for a VAE, squared error for an AE.
@@ -76,7 +99,7 @@ def train(model: nn.Module, images: Tensor, *, beta: float | None, epochs: int) 
 
 
 @torch.no_grad()
-def measure(model: nn.Module, images: Tensor, beta: float | None) -> dict[str, float | int]:
+def measure(model: Any, images: Tensor, beta: float | None) -> dict[str, float | int]:
     """The figures of the card, on the whole test set, with the mean code for reconstruction."""
     encoded = model.encode(images)
     mean = encoded if beta is None else encoded[0]
@@ -93,39 +116,45 @@ def measure(model: nn.Module, images: Tensor, beta: float | None) -> dict[str, f
     return figures
 
 
-def pixels(data: str, root: str, *, train: bool) -> tuple[Tensor, Tensor]:
-    dataset = DATASETS[data](root, train=train, download=not Path(root).exists())
-    return dataset.data[:, None].float() / 255, dataset.targets
+def dataset(data: str, root: str, *, train: bool) -> Any:
+    return DATASETS[data](root, train=train, download=True)
+
+
+def pixels(data: str, root: str, *, train: bool) -> Tensor:
+    """Images in [0, 1], `(n, 1, 28, 28)`."""
+    images: Tensor = dataset(data, root, train=train).data[:, None].float() / 255
+    return images
 
 
 def write_images(data: str, root: str) -> None:
     """Ship the first images of each class of the test set, in the order of the test set."""
-    dataset = DATASETS[data](root, train=False)
-    labels = dataset.targets.numpy()
+    test = dataset(data, root, train=False)
+    labels = test.targets.numpy()
     index = np.sort(np.concatenate([np.flatnonzero(labels == k)[:IMAGES_PER_CLASS] for k in range(10)]))
     tensors = {
-        "images": dataset.data[index][:, None].contiguous(),
-        "labels": dataset.targets[index].to(torch.uint8),
+        "images": test.data[index][:, None].contiguous(),
+        "labels": test.targets[index].to(torch.uint8),
         "index": torch.from_numpy(index).to(torch.int32),
     }
     save_file(tensors, ZOO / "images" / f"{data}.safetensors")
 
 
 def make(name: str, root: str) -> dict[str, object]:
+    """Train a model, write its weights, and return its card."""
     recipe = RECIPES[name]
     torch.manual_seed(SEED)
-    model = build(recipe["architecture"], recipe["options"])
+    model = build(recipe.architecture, recipe.options)
     started = time.perf_counter()
-    train(model, pixels(recipe["data"], root, train=True)[0], beta=recipe["beta"], epochs=recipe["epochs"])
+    train(model, pixels(recipe.data, root, train=True), beta=recipe.beta, epochs=recipe.epochs)
     seconds = time.perf_counter() - started
     weights = {key: value.half() for key, value in model.state_dict().items()}
     model.load_state_dict({key: value.float() for key, value in weights.items()})
     save_file(weights, ZOO / "weights" / f"{name}.safetensors")
     torch.manual_seed(SEED)
-    figures = measure(model.eval(), pixels(recipe["data"], root, train=False)[0], recipe["beta"])
+    figures = measure(model.eval(), pixels(recipe.data, root, train=False), recipe.beta)
     training = {"batch": BATCH, "optimiser": "Adam", "learning_rate": LEARNING_RATE, "seed": SEED,
                 "torch": torch.__version__, "seconds": round(seconds)}  # fmt: skip
-    return {**recipe, "training": training, "test_figures": {k: round(v, 5) for k, v in figures.items()}}
+    return {**asdict(recipe), "training": training, "test_figures": {k: round(v, 5) for k, v in figures.items()}}
 
 
 README = """# The zoo
@@ -147,7 +176,7 @@ mean varies over the data by more than 0.01 (Burda et al. 2016).
 """
 
 
-def write_readme(cards: dict[str, dict]) -> None:
+def write_readme(cards: dict[str, Any]) -> None:
     rows = []
     for name, card in cards.items():
         test = card["test_figures"]
@@ -161,10 +190,12 @@ def write_readme(cards: dict[str, dict]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", required=True, help="folder in torchvision's layout")
-    parser.add_argument("--only", nargs="*", choices=(*RECIPES, []), default=list(RECIPES))
+    parser.add_argument("--only", nargs="*", metavar="NAME", default=list(RECIPES), help=", ".join(RECIPES))
     options = parser.parse_args()
+    if unknown := set(options.only) - set(RECIPES):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; choose of {', '.join(RECIPES)}")
     path = ZOO / "cards.json"
     cards = json.loads(path.read_text()) if path.exists() else {}
     for data in DATASETS:

@@ -253,6 +253,18 @@ def test_an_audit_works_where_the_caller_has_switched_gradients_off(mode: Any, s
         assert same_figures(vaeaudit.audit(model, small_images, **QUICK), expected)
 
 
+def test_a_model_may_work_in_place_without_touching_the_users_images(small_images: torch.Tensor) -> None:
+    model = SmallVAE().eval()
+    expected = vaeaudit.audit(model, small_images, **QUICK)
+    before = small_images.clone()
+    in_place = vaeaudit.Autoencoder(
+        lambda x: model.encode(x.mul_(2).div_(2)), lambda z: model.decode(z.add_(1).sub_(1)), modules=(model,)
+    )
+    report = vaeaudit.audit(in_place, small_images, **QUICK)
+    assert torch.equal(small_images, before)
+    np.testing.assert_allclose(report.curves.hinge, expected.curves.hinge, rtol=1e-2)
+
+
 def test_a_model_that_raises_in_the_middle_comes_back_as_it_was(small_images: torch.Tensor) -> None:
     model = SmallVAE().train()
     calls = iter(range(10**6))

@@ -106,7 +106,7 @@ class Autoencoder:
             EncoderOutputError: the encoder's output cannot be read.
             ModelError: the encoder failed on these inputs.
         """
-        output = _called(self.encoder, inputs.to(self.dtype), "encoder", "inputs")
+        output = _called(self.encoder, inputs.to(self.dtype, copy=True), "encoder", "inputs")
         return read_posterior(output, self.scale)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class Autoencoder:
             EncoderOutputError: the decoder's output cannot be read.
             ModelError: the decoder failed on these latents.
         """
-        return read_reconstruction(_called(self.decoder, latents.to(self.dtype), "decoder", "latents"))
+        return read_reconstruction(_called(self.decoder, latents.to(self.dtype, copy=True), "decoder", "latents"))
 
     def reconstruct(self, inputs: Tensor) -> Tensor:
         """Decode the posterior mean of inputs, `(batch, *event)`."""

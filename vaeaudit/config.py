@@ -219,8 +219,9 @@ def _their_code(what: str, folder: Path) -> Iterator[None]:
 
 def _arrays(path: Path) -> Any:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise OptionError(f"cannot read images from {path}: {reason}") from error

@@ -155,6 +155,20 @@ def test_a_long_batch_is_worked_off_in_chunks(linear: ModuleType, monkeypatch: p
     assert max(sizes) == 3
 
 
+@pytest.mark.parametrize(("n", "outputs", "calls"), [(3, 40, 1 + 3), (40, 3, 1 + 1)])
+def test_the_smaller_side_pays(n: int, outputs: int, calls: int) -> None:
+    """One forward-mode call an input where inputs are fewer, else backward passes through one shared call."""
+    weight = torch.randn(outputs, n, generator=torch.Generator().manual_seed(0))
+    seen: list[int] = []
+
+    def function(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return x @ weight.T
+
+    torch.testing.assert_close(batched_jacobian(function, torch.zeros(2, n)), weight.expand(2, -1, -1))
+    assert len(seen) == calls
+
+
 def test_a_deterministic_code_has_no_spread(linear: ModuleType) -> None:
     found = encoder_jacobians(linear.linear_gaussian(deterministic=True).autoencoder, linear.points(12, 2))
     assert found.log_std is None

@@ -106,6 +106,12 @@ def test_the_fingerprint_tells_precisions_apart(dtype: torch.dtype, net: Net) ->
     assert zeros.fingerprint() != before
 
 
+@pytest.mark.parametrize("other", [torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int32)], ids=["shape", "dtype"])
+def test_the_fingerprint_tells_equal_bytes_apart_by(other: Tensor) -> None:
+    one, two = (Autoencoder(lambda x, t=t: x + t, torch.relu).fingerprint() for t in (torch.zeros(2, 3), other))
+    assert one != two
+
+
 @pytest.mark.parametrize("change", ["buffer", "loose tensor"])
 def test_the_fingerprint_covers(change: str, net: Net) -> None:
     loose = torch.zeros(2)

@@ -65,9 +65,10 @@ def test_the_model_is_tried_on_a_few_images_only() -> None:
 
 
 def test_noise_of_the_encoder_is_measured_relative_to_its_scale() -> None:
-    seen = _probed(lambda x: _code(x) * (1 + 0.1 * torch.rand(1)))
-    assert 1e-4 < seen.encoder_noise < 0.1
-    assert seen.decoder_noise == 0
+    seen = [_probed(lambda x, c=c: c * _code(x) * (1 + 0.1 * torch.rand(1))) for c in (1, 1000)]
+    assert 1e-4 < seen[0].encoder_noise < 0.1
+    assert seen[1].encoder_noise == pytest.approx(seen[0].encoder_noise, rel=1e-4)
+    assert seen[0].decoder_noise == 0
 
 
 def test_noise_of_the_decoder_is_told_from_the_encoders() -> None:

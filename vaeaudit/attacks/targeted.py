@@ -107,8 +107,8 @@ def targeted(
             pairs_at_once(originals[0].numel(), len(series))
         ):
             parts.append(search.solve(_rows(objective, rows), targets[rows]))
-    distortions, converged, evaluations, values = (torch.cat(part) for part in zip(*parts, strict=True))
-    return _result(originals, distortions, converged, evaluations, values, objective, series, name)
+        distortions, converged, evaluations, values = (torch.cat(part) for part in zip(*parts, strict=True))
+        return _result(originals, distortions, converged, evaluations, values, objective, series, name)
 
 
 def _prepare(

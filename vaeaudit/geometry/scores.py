@@ -23,7 +23,8 @@ def trace(eigenvalues: Tensor) -> Tensor:
 def von_neumann_entropy(eigenvalues: Tensor) -> Tensor:
     """-sum p ln p with p = lambda / sum lambda, `(batch,)`, nats, in [0, ln rank]."""
     p = eigenvalues / trace(eigenvalues)[:, None]
-    return -torch.special.xlogy(p, p).sum(1)
+    entropy: Tensor = -torch.special.xlogy(p, p).sum(1)
+    return entropy
 
 
 def effective_rank(eigenvalues: Tensor) -> Tensor:
@@ -54,7 +55,8 @@ def condition_number(factor: Tensor, rank: int) -> Tensor:
     gram = factor @ factor.mT if rows <= columns else factor.mT @ factor
     values = torch.linalg.eigvalsh(gram).flip(1)
     smallest = values[:, min(rank, values.shape[1]) - 1]
-    return (values[:, 0] / smallest.clamp_min(torch.finfo(torch.float64).tiny)).sqrt()
+    ratio: Tensor = values[:, 0] / smallest.clamp_min(torch.finfo(torch.float64).tiny)
+    return ratio.sqrt()
 
 
 def active_units(variances: Tensor) -> Tensor:

@@ -127,7 +127,8 @@ def round_trip_factor(jacobians: Jacobians, decoder: Tensor) -> Tensor:
 
 def _square_root(gram: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(gram)
-    return values.clamp_min(0).sqrt()[..., None] * vectors.mT
+    root: Tensor = values.clamp_min(0).sqrt()[..., None] * vectors.mT
+    return root
 
 
 def spectrum_of(

@@ -157,7 +157,7 @@ def _begin(objective: Objective, start: Tensor, lower: Tensor, upper: Tensor, so
         evaluations=torch.ones_like(problem), reason=torch.where(finite, RUNNING, NON_FINITE),
     )  # fmt: skip
     state.reason = torch.where(finite & (state.scale == 0), GRADIENT, state.reason)
-    _set_direction(state, torch.ones_like(finite))
+    _set_direction(state, torch.ones_like(finite), torch.zeros_like(finite))
     return state
 
 
@@ -181,17 +181,18 @@ def _tick(objective: Objective, state: _State, solver: BoxLBFGS) -> None:
     slack = torch.finfo(trial.dtype).eps * state.value.abs()
     finite = value.isfinite() & gradient.isfinite().all(1)
     accepted = running & finite & (slope < 0) & (value <= state.value + ARMIJO * slope + slack)
-    _shorten(state, running & ~accepted, value, slope, finite)
+    forget = _shorten(state, running & ~accepted, value, slope, finite)
     _remember(state, accepted, moved, gradient)
     _advance(state, accepted, trial, value, gradient)
     _judge(state, accepted, solver)
-    _set_direction(state, accepted | state.steepest)
+    _set_direction(state, accepted | forget, forget)
 
 
-def _shorten(state: _State, refused: Tensor, value: Tensor, slope: Tensor, finite: Tensor) -> None:
+def _shorten(state: _State, refused: Tensor, value: Tensor, slope: Tensor, finite: Tensor) -> Tensor:
     """Quadratic interpolation, held between a tenth and a half of the last step.
 
-    A row whose quasi-Newton direction fails at every length falls back on steepest descent once.
+    A row whose quasi-Newton direction fails at every length falls back on steepest descent once;
+    returns these rows, `(rows,)`.
     """
     curvature = 2 * (value - state.value - slope)
     factor = torch.where(finite & (curvature > 0), -slope / curvature, 0.1).nan_to_num(0.1).clamp(0.01, 0.5)
@@ -200,7 +201,7 @@ def _shorten(state: _State, refused: Tensor, value: Tensor, slope: Tensor, finit
     state.reason = torch.where(hopeless & state.steepest, STUCK, state.reason)
     forget = hopeless & ~state.steepest
     state.age = torch.where(forget[:, None], 0, state.age)
-    state.steepest = forget
+    return forget
 
 
 def _remember(state: _State, accepted: Tensor, moved: Tensor, gradient: Tensor) -> None:
@@ -240,13 +241,13 @@ def _judge(state: _State, accepted: Tensor, solver: BoxLBFGS) -> None:
     state.reason = torch.where(spent, BUDGET, state.reason)
 
 
-def _set_direction(state: _State, turning: Tensor) -> None:
+def _set_direction(state: _State, turning: Tensor, forget: Tensor) -> None:
     """New directions for the rows that turn; a row without memory starts at a cautious length."""
     free = _free(state.point, state.gradient, state.lower, state.upper)
     reduced = torch.where(free, state.gradient, 0)
     direction = -torch.where(free, _inverse_hessian_times(state, free, reduced), 0)
     uphill = (direction * reduced).sum(1) >= 0
-    plain = (state.newest == 0) | uphill | state.steepest
+    plain = (state.newest == 0) | uphill | forget
     direction = torch.where(plain[:, None], -reduced, direction)
     state.direction = torch.where(turning[:, None], direction, state.direction)
     width = (state.upper - state.lower).clamp(max=1).norm(dim=1).double()
