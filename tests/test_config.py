@@ -52,7 +52,10 @@ def images():
     return torch.full((2, 1, 2, 2), 0.25)
 
 def fails():
-    raise RuntimeError("weights.pt is missing")
+    read("weights.pt")
+
+def read(path):
+    raise RuntimeError(f"{path} is missing")
 
 def nothing():
     return None
@@ -249,7 +252,7 @@ BAD_MODELS = {
     "audit_subject_gone:model": "No module named 'audit_subject_gone'; it is looked for on sys.path and in /",
     "{}:Absent": "has no 'Absent'",
     "{}:Box.absent": "has no 'Box.absent'",
-    "{}:fails": r"model '\w+:fails' failed with RuntimeError: weights.pt is missing \(/.*\.py, line 33\)",
+    "{}:fails": r"model '\w+:fails' failed with RuntimeError: weights.pt is missing \(/.*\.py, line 36\)",
     "{}:needs": r"failed with TypeError: needs\(\) missing 1 required positional argument",
     "{}:nothing": "NoneType has neither encode/decode methods nor encoder/decoder attributes",
 }

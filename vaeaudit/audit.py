@@ -21,11 +21,12 @@ from vaeaudit.adapters import wrap
 from vaeaudit.attacks import Penalty, Strengths
 from vaeaudit.autoencoder import Autoencoder, checked_device
 from vaeaudit.checkpoint import Arrays, Checkpoint
-from vaeaudit.data import Images, Pairs, draw_pairs, load_images, positions_named
+from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.geometry import scores
 from vaeaudit.measurements import BUDGETS, Measurements, Progress
+from vaeaudit.pairs import Pairs, draw_pairs, positions_named
 from vaeaudit.probe import Probe, probe
 from vaeaudit.report.model import AuditReport, Curves, Damage, GeometryScores, Provenance
 from vaeaudit.spec import Spec, preset_named
@@ -93,7 +94,7 @@ def audit(
     with subject.at_rest(seed):
         data = load_images(
             images, bounds=subject.bounds, dtype=subject.figures_dtype, seed=seed, include=positions_named(pairs),
-            limit=max(spec.images, pairs) if isinstance(pairs, int) else spec.images,
+            limit=max(spec.images, int(pairs)) if isinstance(pairs, (int, np.integer)) else spec.images,
         )  # fmt: skip
         run = _Run(
             subject=subject, data=data, pairs=draw_pairs(data, pairs, default=spec.pairs, seed=seed), preset=preset,

@@ -107,7 +107,18 @@ class Autoencoder:
             ModelError: the encoder failed on these inputs.
         """
         output = _called(self.encoder, inputs.to(self.dtype, copy=True), "encoder", "inputs")
-        return read_posterior(output, self.scale)
+        return read_posterior(output, self.scale, doubt=False)
+
+    def examine(self, inputs: Tensor) -> Posterior:
+        """`encode` without gradients, and in doubt whether a plain pair's second member is a log-variance.
+
+        Raises:
+            EncoderOutputError: the encoder's output cannot be read without guessing.
+            ModelError: the encoder failed on these inputs.
+        """
+        with torch.no_grad():
+            output = _called(self.encoder, inputs.to(self.dtype, copy=True), "encoder", "inputs")
+            return read_posterior(output, self.scale)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Reconstructions `(batch, *event)` of latents `(batch, *latent)`; gradients flow.

@@ -56,13 +56,8 @@ class Posterior:
         log_variance = None if self.log_variance is None else self.log_variance[rows]
         return Posterior(mean=self.mean[rows], log_variance=log_variance)
 
-    def detach(self) -> Posterior:
-        """The same posterior, cut off from the graph."""
-        log_variance = None if self.log_variance is None else self.log_variance.detach()
-        return Posterior(mean=self.mean.detach(), log_variance=log_variance)
 
-
-def read_posterior(output: Any, scale: Scale | None = None) -> Posterior:
+def read_posterior(output: Any, scale: Scale | None = None, *, doubt: bool = True) -> Posterior:
     """Read an encoder's output.
 
     Args:
@@ -70,6 +65,8 @@ def read_posterior(output: Any, scale: Scale | None = None) -> Posterior:
             one; an object or mapping with `latent_dist`, `embedding`/`log_covariance`, `mean`/`logvar`,
             or with a code (`embedding`, `latents` or `latent`) and no tensor beside it.
         scale: what the second member of a plain pair is; None means a log-variance.
+        doubt: whether to refuse a plain pair whose second member is positive everywhere, so that it
+            may be no log-variance; costs a look at the values.
 
     Raises:
         EncoderOutputError: the output cannot be told apart without guessing.
@@ -79,9 +76,9 @@ def read_posterior(output: Any, scale: Scale | None = None) -> Posterior:
     if isinstance(output, Distribution):
         return _from_distribution(output)
     if isinstance(output, (tuple, list)):
-        return _from_sequence(output, scale)
+        return _from_sequence(output, scale, doubt)
     if (inner := _member(output, "latent_dist")) is not None:
-        return read_posterior(inner, scale)
+        return read_posterior(inner, scale, doubt=doubt)
     for mean, log_variance in _PAIRS:
         pair = _member(output, mean), _member(output, log_variance)
         if isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
@@ -125,15 +122,15 @@ def _from_distribution(distribution: Distribution) -> Posterior:
     return _from_pair(base.loc, base.scale, "std")
 
 
-def _from_sequence(output: tuple[Any, ...] | list[Any], scale: Scale | None) -> Posterior:
+def _from_sequence(output: tuple[Any, ...] | list[Any], scale: Scale | None, doubt: bool) -> Posterior:
     if len(output) == 1:
-        return read_posterior(output[0], scale)
+        return read_posterior(output[0], scale, doubt=doubt)
     tensors = [item for item in output if isinstance(item, Tensor)]
     if len(output) != 2 or len(tensors) != 2 or tensors[0].shape != tensors[1].shape:
         raise EncoderOutputError(
             f"the encoder returned {describe(output)}; a pair of equal shapes (mean, log_variance) was expected. {TWO_WAYS}."
         )
-    if scale is None and len(tensors[1]) > 1 and bool((tensors[1] > 0).all()):
+    if doubt and scale is None and len(tensors[1]) > 1 and bool((tensors[1] > 0).all()):
         raise EncoderOutputError(
             "the encoder returned a pair whose second member is positive everywhere: it may be a standard deviation "
             "or a variance rather than the log-variance that a plain pair stands for. Say which, in one of two ways: "

@@ -125,7 +125,7 @@ class Measurements:
         if not len(few):
             empty = np.zeros((0, *few.shape[1:]), dtype=np.float32)
             return {"adversarial": empty, "adversarial_reconstruction": empty}
-        decoded = self.ae.reconstructions(few.flatten(0, 1)).view(few.shape)
+        decoded = self.ae.reconstructions(few.flatten(0, 1)).reshape(few.shape)
         return {"adversarial": few.float().cpu().numpy(), "adversarial_reconstruction": decoded.float().cpu().numpy()}
 
     def pair_pictures(self) -> Arrays:

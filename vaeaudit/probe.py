@@ -48,15 +48,17 @@ def probe(ae: Autoencoder, images: Tensor) -> Probe:
     Raises:
         EncoderOutputError: the encoder's output is ambiguous.
         ModelError: shapes do not fit, or outputs are not finite.
-        GradientError: no gradient, or a non-finite one, flows from the latents to the input.
+        GradientError: no gradient, or a non-finite one, flows from the latents to the input or
+            from the reconstruction to the latents.
     """
     images = images[:_BATCH]
     with torch.no_grad():
-        posterior = ae.encode(images)
+        posterior = ae.examine(images)
         _check_posterior(posterior, images)
         reconstruction = _decoded(ae, posterior, images)
         again, decoded_again = ae.encode(images), ae.decode(posterior.mean)
         alone = ae.encode(images[:1])
+    _check_decoder_gradient(ae, posterior.mean)
     return Probe(
         latent_shape=tuple(posterior.mean.shape[1:]),
         deterministic_code=posterior.log_variance is None,
@@ -131,6 +133,18 @@ def _share_outside(reconstruction: Tensor, bounds: tuple[float, float]) -> float
     slack = 1e-3 * (bounds[1] - bounds[0]) if abs(bounds[0]) + abs(bounds[1]) < float("inf") else 0.0
     outside = (reconstruction < bounds[0] - slack) | (reconstruction > bounds[1] + slack)
     return float(outside.double().mean())
+
+
+def _check_decoder_gradient(ae: Autoencoder, latents: Tensor) -> None:
+    inputs = latents.detach().requires_grad_()
+    try:
+        gradient = gradient_of(ae.decode(inputs).flatten(1).sum(1), inputs)
+    except GradientError as error:
+        raise GradientError(f"the decoder cannot be attacked: {error}") from error
+    if not bool(gradient.isfinite().all()):
+        raise GradientError(
+            "the gradient of the reconstruction holds NaN or infinite values; a sqrt, log or norm at zero?"
+        )
 
 
 def _zero_gradients(ae: Autoencoder, images: Tensor) -> float:

@@ -203,9 +203,14 @@ def test_an_unknown_metric_is_refused_and_fisher_needs_variances(linear: ModuleT
 
 @pytest.mark.parametrize("attack", [maximum_damage, spectral])
 def test_images_that_cannot_be_attacked_are_refused(linear: ModuleType, attack) -> None:
-    ae = linear.linear_gaussian().autoencoder
-    for images in (torch.zeros(0, 12), torch.full((2, 12), math.nan), torch.zeros(12)):
-        with pytest.raises(DataError, match="images expect the shape"):
+    ae = linear.linear_gaussian(bounds=(0.0, 1.0)).autoencoder
+    for images, message in (
+        (torch.zeros(0, 12), "images expect the shape"),
+        (torch.zeros(12), "images expect the shape"),
+        (torch.full((2, 12), math.nan), "images must be finite"),
+        (torch.full((2, 12), 2.0), r"images range over \[2, 2\], outside the bounds \[0, 1\]"),
+    ):
+        with pytest.raises(DataError, match=message):
             attack(ae, images, 1.0)
 
 

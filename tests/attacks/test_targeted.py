@@ -249,11 +249,11 @@ def test_options_that_cannot_be_used_are_refused(linear: ModuleType, options: di
     ("change", "message"),
     [
         (lambda x, t: (x[:1], t), r"one shape .* got \(1, 12\) and \(3, 12\)"),
-        (lambda x, t: (x[:0], t[:0]), "at least one pair"),
-        (lambda x, t: (x[0], t[0]), "one shape"),
+        (lambda x, t: (x[:0], t[:0]), "at least one row"),
+        (lambda x, t: (x[0], t[0]), r"expect the shape \(batch, \*event\)"),
         (lambda x, t: (x * math.nan, t), "must be finite, got NaN or infinite"),
         (lambda x, t: (x, t * math.inf), "must be finite, got NaN or infinite"),
-        (lambda x, t: (x, t * 255), r"range over .*, outside bounds \(0.0, 1.0\)"),
+        (lambda x, t: (x, t * 255), r"range over .*, outside the bounds \[0, 1\]"),
     ],
 )
 def test_images_that_cannot_be_used_are_refused(linear: ModuleType, change, message: str) -> None:

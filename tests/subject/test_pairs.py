@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaeaudit import DataError
-from vaeaudit.data import Images, draw_pairs, load_images, positions_named
+from vaeaudit.data import Images, load_images
+from vaeaudit.pairs import draw_pairs, positions_named
 
 
 def _images(n: int = 12, labels: list[int] | None = None, index: list[int] | None = None) -> Images:

@@ -105,8 +105,8 @@ def test_outputs_outside_the_bounds_are_counted(bounds: tuple[float, float], sha
 
 
 def test_rounding_is_not_outside_the_bounds() -> None:
-    assert _probed(decoder=lambda z: torch.full((len(z), 6), 1.0005)).outside_bounds == 0
-    assert _probed(decoder=lambda z: torch.full((len(z), 6), 1.002)).outside_bounds == 1
+    assert _probed(decoder=lambda z: 0 * z.sum() + torch.full((len(z), 6), 1.0005)).outside_bounds == 0
+    assert _probed(decoder=lambda z: 0 * z.sum() + torch.full((len(z), 6), 1.002)).outside_bounds == 1
 
 
 def test_images_without_gradient_are_counted() -> None:
@@ -120,6 +120,11 @@ def _nan_gradient(x: Tensor) -> Tensor:
 
 
 UNFIT: dict[str, tuple[dict[str, Any], type[AuditError], str]] = {
+    "decoder without gradient": (
+        {"decoder": lambda z: (z @ torch.ones(2, 6)).detach()},
+        GradientError,
+        "the decoder cannot be attacked: no gradient flows",
+    ),
     "decoder of another latent": (
         {"decoder": nn.Linear(3, 6)},
         ModelError,

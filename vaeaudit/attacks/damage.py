@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vaeaudit.attacks.objective import gradient_of
+from vaeaudit.attacks.objective import checked_inputs, gradient_of
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.batches import micro_batched
-from vaeaudit.errors import DataError, OptionError
+from vaeaudit.errors import OptionError
 from vaeaudit.geometry import encoder_spectrum, round_trip_spectrum
 from vaeaudit.optimize import ascend, project_l2, project_linf, stretch_l2
 
@@ -135,9 +135,7 @@ def leading_directions(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
 def _checked(ae: Autoencoder, images: Tensor, radius: float | Sequence[float], norm: Norm) -> tuple[Tensor, Tensor]:
     if norm not in NORMS:
         raise OptionError(f"unknown norm {norm!r}; choose one of {', '.join(NORMS)}")
-    if images.ndim < 2 or len(images) == 0 or not bool(images.isfinite().all()):
-        raise DataError(f"images expect the shape (images, *event) and finite values, got {tuple(images.shape)}")
-    images = images.detach().to(device=ae.device or images.device, dtype=ae.figures_dtype).clamp(*ae.bounds)
+    images = checked_inputs(ae, images, "images")
     radii = torch.as_tensor(radius, dtype=images.dtype, device=images.device).reshape(-1).sort().values
     if len(radii) == 0 or not bool((radii.isfinite() & (radii > 0)).all()):
         raise OptionError(f"radius expects positive numbers, got {radius!r}")
@@ -242,7 +240,7 @@ def _result(
     moved = (adversarial - images[:, None]).flatten(2).double()
     with ae.at_rest():
         clean = ae.reconstructions(images)
-        after = ae.reconstructions(adversarial.flatten(0, 1)).view(len(images), len(radii), -1)
+        after = ae.reconstructions(adversarial.flatten(0, 1)).reshape(len(images), len(radii), -1)
     displacement = (after - clean.flatten(1)[:, None]).double().norm(dim=2)
     return MaximumDamage(
         radii=radii, adversarial=adversarial, displacement=displacement,

@@ -11,12 +11,32 @@ from torch import Tensor
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.batches import in_batches, micro_batched
 from vaeaudit.divergences import Divergence
-from vaeaudit.errors import GradientError, OptionError
+from vaeaudit.errors import DataError, GradientError, OptionError
 from vaeaudit.latent import Posterior
 
 Penalty = Literal["l2_squared", "l2"]
 PENALTIES: tuple[Penalty, ...] = ("l2_squared", "l2")
 _SMOOTHING = 1e-4
+_ROUNDING = 1e-6
+
+
+def checked_inputs(ae: Autoencoder, inputs: Tensor, what: str) -> Tensor:
+    """Inputs on the model's device, in the precision of figures, clipped to the bounds by a rounding error at most.
+
+    Raises:
+        DataError: no batch of finite inputs inside the bounds.
+    """
+    if inputs.ndim < 2 or len(inputs) == 0:
+        raise DataError(f"{what} expect the shape (batch, *event) with at least one row, got {tuple(inputs.shape)}")
+    placed = inputs.detach().to(device=ae.device or inputs.device, dtype=ae.figures_dtype)
+    if not bool(placed.isfinite().all()):
+        raise DataError(f"{what} must be finite, got NaN or infinite values")
+    low, high = ae.bounds
+    if bool((placed < low - _ROUNDING).any() | (placed > high + _ROUNDING).any()):
+        raise DataError(
+            f"{what} range over [{placed.min():g}, {placed.max():g}], outside the bounds [{low:g}, {high:g}]"
+        )
+    return placed.clamp(low, high)
 
 
 def gradient_of(values: Tensor, inputs: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vaeaudit.attacks.objective import LatentObjective, Penalty
+from vaeaudit.attacks.objective import LatentObjective, Penalty, checked_inputs
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import DataError, GradientError, OptionError
@@ -26,6 +26,7 @@ STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
     "tabacof2016": lambda: torch.logspace(-20, 20, 100, base=2, dtype=torch.float64) / 100,
 }
 """Named series. Paper A summed the divergence over a batch of 100 copies: its C is 100 times ours."""
+EXAMINED = 8
 _SCOUT_EVERY = 4
 _ROUNDS = 3
 _IMPROVEMENT = 1e-5
@@ -115,6 +116,7 @@ def _prepare(
     ae: Autoencoder, originals: Tensor, targets: Tensor, divergence: str, penalty: Penalty
 ) -> tuple[LatentObjective, str]:
     """The objective of all pairs, and the name of the divergence it uses."""
+    ae.examine(targets[:EXAMINED])
     posterior = ae.posteriors(targets)
     name, delta = divergence_named(divergence, deterministic=posterior.log_variance is None)
     spans = (originals - targets).flatten(1).norm(dim=1)
@@ -177,22 +179,11 @@ def _series(strengths: Strengths, objective: LatentObjective, targets: Tensor) -
 
 
 def _checked(ae: Autoencoder, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    if originals.shape != targets.shape or originals.ndim < 2 or len(originals) == 0:
+    if originals.shape != targets.shape:
         raise DataError(
-            "originals and targets expect one shape (pairs, *event) with at least one pair, "
-            f"got {tuple(originals.shape)} and {tuple(targets.shape)}"
+            f"originals and targets expect one shape (pairs, *event), got {tuple(originals.shape)} and {tuple(targets.shape)}"
         )
-    device = ae.device or originals.device
-    low, high = ae.bounds
-    both = torch.stack([originals, targets]).detach().to(device=device, dtype=ae.figures_dtype)
-    if not bool(both.isfinite().all()):
-        raise DataError("originals and targets must be finite, got NaN or infinite values")
-    if bool((both < low - 1e-6).any() | (both > high + 1e-6).any()):
-        raise DataError(
-            f"originals and targets range over [{both.min():g}, {both.max():g}], outside bounds {ae.bounds}"
-        )
-    both = both.clamp(low, high)
-    return both[0], both[1]
+    return checked_inputs(ae, originals, "originals"), checked_inputs(ae, targets, "targets")
 
 
 def _rows(objective: LatentObjective, rows: Tensor) -> LatentObjective:
@@ -299,7 +290,7 @@ def _result(
     moved = (adversarial.double() - originals[:, None].double()).flatten(2)
     distortion = moved.norm(dim=2)
     rows = torch.arange(len(originals), device=originals.device).repeat_interleave(len(series))
-    divergence = objective.divergences_of(adversarial.flatten(0, 1), rows).view(distortion.shape)
+    divergence = objective.divergences_of(adversarial.flatten(0, 1), rows).reshape(distortion.shape)
     spans = objective.spans.double()[:, None]
     return TargetedAttack(
         strengths=series, adversarial=adversarial, distortion=distortion,

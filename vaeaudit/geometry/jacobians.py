@@ -49,8 +49,7 @@ def encoder_jacobians(ae: Autoencoder, images: Tensor) -> Jacobians:
             parts.append(0.5 * posterior.log_variance.flatten(1))
         return torch.cat(parts, 1)
 
-    with torch.no_grad():
-        posterior = ae.encode(images)
+    posterior = ae.examine(images)
     k = posterior.mean[0].numel()
     jacobian = batched_jacobian(heads, images)
     if posterior.log_variance is None:

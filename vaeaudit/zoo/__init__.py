@@ -43,8 +43,7 @@ def load_model(name: str) -> Any:
     """
     description = card(name)
     model = build(description["architecture"], description["options"])
-    weights = safetensors.torch.load(_read(f"weights/{name}.safetensors"))
-    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    model.load_state_dict(safetensors.torch.load(_read(f"weights/{name}.safetensors")))
     return model.eval()
 
 
