@@ -95,7 +95,7 @@ def test_check_prints_one_line_a_verdict(saved: Path, capsys: pytest.CaptureFixt
     ("arguments", "message"),
     [
         (["--at-most", "hinge=0.3"], "hinge: higher is more robust, so the bar is at_least(...), got at_most(0.3)"),
-        (["--at-least", "hing=0.3"], "unknown score 'hing'; this report has: hinge, auddc, linearity"),
+        (["--at-least", "hing=0.3"], "unknown score 'hing'; choose one of hinge, auddc, linearity"),
         ([], "check expects at least one --at-least or --at-most, such as --at-least hinge=0.3"),
         (["--at-least", "reach=2", "--at-most", "reach=9"], "check expects one bar a score"),
     ],

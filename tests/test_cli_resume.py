@@ -10,7 +10,7 @@ import pytest
 
 import vaeaudit
 from vaeaudit import cli
-from vaeaudit.config import score_directions
+from vaeaudit.score_names import DIRECTIONS
 
 SUBJECT = """
 import os, signal
@@ -71,4 +71,4 @@ def test_after_an_interrupt_the_same_command_goes_on_to_the_same_report(
         dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, seconds={})) for report in reports
     )
     assert one == other
-    assert {name: score.higher_is_better for name, score in one.scores().items()} == score_directions()
+    assert {name: score.higher_is_better for name, score in one.scores().items()} == DIRECTIONS

@@ -16,7 +16,8 @@ import torch
 import torchvision
 
 from vaeaudit import OptionError, at_least, at_most, zoo
-from vaeaudit.config import AuditFile, read_audit_file, score_directions
+from vaeaudit.config import AuditFile, read_audit_file
+from vaeaudit.score_names import DIRECTIONS
 
 Write = Callable[..., AuditFile]
 ZOO = '"zoo:mnist-vae"'
@@ -192,7 +193,7 @@ def test_bars_may_be_written_in_every_way_of_toml(write: Write) -> None:
 
 
 def test_every_score_of_a_report_can_have_a_bar(make_report: Callable[..., Any]) -> None:
-    assert set(score_directions()) == set(make_report().scores())
+    assert set(DIRECTIONS) == set(make_report().scores())
 
 
 BAD_FILES = {
@@ -232,8 +233,8 @@ BAD_BARS = {
     "decoder = 3": "thresholds.decoder expects ",
     "hinge.at_least = 'x'": "audit.toml: at_least expects a number, got 'x'",
     "hinge.at_least = nan": "audit.toml: at_least expects a finite number, got nan",
-    "hing.at_least = 0.3": "thresholds.hing: unknown score; choose one of hinge, auddc, ",
-    "decoder.traces.at_most = 1": "thresholds.decoder.traces: unknown score; choose one of ",
+    "hing.at_least = 0.3": "thresholds: unknown score 'hing'; choose one of hinge, auddc, ",
+    "decoder.traces.at_most = 1": "thresholds: unknown score 'decoder.traces'; choose one of ",
     "hinge.at_most = 0.3": r"hinge: higher is more robust, so the bar is at_least\(...\), got at_most\(0.3\)",
     "trace.at_least = 1": r"audit.toml: trace: lower is more robust, so the bar is at_most\(...\), got at_least\(1\)",
 }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.geometry import scores
 from vaeaudit.report.model import Curves, Damage, Gallery, GeometryScores
+from vaeaudit.score_names import DIRECTIONS
 from vaeaudit.statistics import Estimate, count_above, estimate
 from vaeaudit.tradeoff import areas_under, fit_hinge
 
@@ -51,17 +52,18 @@ def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: NDArray[n
 
 def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64], seed: int) -> Damage:
     """Estimates of untargeted damage at each budget."""
-    columns = [displacement[:, i] for i in range(len(radii))]
+
+    def mean(figures: Floats, score: str, unit: str) -> Estimate:
+        return estimate(figures, statistic="mean", unit=unit, higher_is_better=DIRECTIONS[score], seed=seed)
+
+    columns = list(zip(displacement.T, radii, strict=True))
     return Damage(
-        radii=np.array(radii), displacement=displacement, images=images,
-        estimates=tuple(
-            estimate(c, statistic="mean", unit=INPUT_UNITS, higher_is_better=False, seed=seed) for c in columns
-        ),
-        gains=tuple(
-            estimate(c / r, statistic="mean", unit="L2 per L2", higher_is_better=False, seed=seed)
-            for c, r in zip(columns, radii, strict=True)
-        ),
-    )  # fmt: skip
+        radii=np.array(radii),
+        displacement=displacement,
+        images=images,
+        estimates=tuple(mean(column, "damage", INPUT_UNITS) for column, _ in columns),
+        gains=tuple(mean(column / radius, "damage_gain", "L2 per L2") for column, radius in columns),
+    )
 
 
 def active_units_of(activity: Arrays, images: int) -> Estimate:
@@ -82,19 +84,19 @@ def geometry_of(arrays: Arrays, part: str, metric: str, active: Estimate, seed: 
     values = torch.from_numpy(arrays[f"{part}.eigenvalues"])
     error = torch.from_numpy(arrays[f"{part}.error"])
 
-    def over_images(figures: torch.Tensor, unit: str, better: bool | None) -> Estimate:
-        return estimate(figures.numpy(), unit=unit, higher_is_better=better, seed=seed)
+    def median(score: str, figures: torch.Tensor, unit: str = "") -> Estimate:
+        return estimate(figures.numpy(), unit=unit, higher_is_better=DIRECTIONS[f"{part}.{score}"], seed=seed)
 
-    condition = estimate(arrays[f"{part}.condition"], unit="", higher_is_better=False, seed=seed)
+    condition = median("condition_number", torch.from_numpy(arrays[f"{part}.condition"]))
     return GeometryScores(
         metric=metric,
-        spectral_radius=over_images(scores.spectral_radius(values), "", False),
+        spectral_radius=median("spectral_radius", scores.spectral_radius(values)),
         condition_number=condition if active.value >= 2 else condition.distrusted(),
-        von_neumann_entropy=over_images(scores.von_neumann_entropy(values), "nats", None),
-        effective_rank=over_images(scores.effective_rank(values), "directions", None),
-        entropy_khan2022=over_images(scores.entropy_khan2022(values), "", None),
-        trace=over_images(scores.trace(values), "", False),
-        log_pseudo_determinant=over_images(scores.log_pseudo_determinant(values, error), "", None),
+        von_neumann_entropy=median("von_neumann_entropy", scores.von_neumann_entropy(values), "nats"),
+        effective_rank=median("effective_rank", scores.effective_rank(values), "directions"),
+        entropy_khan2022=median("entropy_khan2022", scores.entropy_khan2022(values)),
+        trace=median("trace", scores.trace(values)),
+        log_pseudo_determinant=median("log_pseudo_determinant", scores.log_pseudo_determinant(values, error)),
         active_units=active,
         eigenvalues=arrays[f"{part}.eigenvalues"],
         images=arrays["images"],

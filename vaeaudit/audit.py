@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
@@ -69,7 +69,7 @@ def audit(
         divergence: between posteriors, see `vaeaudit.divergences`.
         penalty: on the distortion, "l2_squared" or "l2".
         checkpoint: folder in which finished measurements are kept, so that the same call goes on
-            where a killed one stopped.
+            where a killed one stopped; delete it when the report is saved.
         progress: called as `progress(measurement, finished, total)`.
 
     Returns:
@@ -135,7 +135,7 @@ class _Run:
         name, _ = divergence_named(self.divergence, deterministic=probed.deterministic_code)
         settings = self._settings(name)
         provenance = self._provenance(settings)
-        measure = self._measurements(pixels, provenance)
+        measure = self._measurements(pixels, provenance, probed.behaviour)
         with self._timed("targeted attack"):
             curves, arrays, order = self._curves(measure, pixels)
         with self._timed("pullback spectra"):
@@ -144,7 +144,6 @@ class _Run:
             damage = self._damage(measure, pixels, guided=bool(spectra))
         findings = self._findings(probed, curves, arrays, spectra) + no_spectrum
         gallery = assembly.gallery_of(arrays, measure.pair_pictures(), curves, order, self.subject.bounds)
-        measure.checkpoint.discard()
         report = AuditReport(
             name=self.subject.name, **self._headline(curves, arrays), damage=damage,
             encoder=spectra.get("encoder"), decoder=spectra.get("decoder"), round_trip=spectra.get("round_trip"),
@@ -153,12 +152,12 @@ class _Run:
         )  # fmt: skip
         return _distrust(report)
 
-    def _measurements(self, pixels: torch.Tensor, provenance: Provenance) -> Measurements:
+    def _measurements(self, pixels: torch.Tensor, provenance: Provenance, behaviour: str) -> Measurements:
         key = {f.name: getattr(provenance, f.name) for f in dataclasses.fields(provenance) if f.name != "seconds"}
         return Measurements(
             ae=self.subject, images=pixels, pairs=self.pairs, index=self.data.index, spec=self.spec,
             divergence=self.divergence, penalty=self.penalty, seed=self.seed,
-            checkpoint=Checkpoint(self.checkpoint, {**key, "pairs": self.pairs.tolist()}), progress=self.progress,
+            checkpoint=Checkpoint(self.checkpoint, {**key, "behaviour": behaviour, "pairs": self.pairs.tolist()}), progress=self.progress,
         )  # fmt: skip
 
     def _curves(self, measure: Measurements, pixels: torch.Tensor) -> tuple[Curves, Arrays, NDArray[np.int64]]:
@@ -239,10 +238,8 @@ class _Run:
         return findings
 
     def _settings(self, divergence: str) -> dict[str, Any]:
-        strengths = self.strengths
-        given = strengths.tolist() if isinstance(strengths, torch.Tensor) else strengths
         return {
-            **dataclasses.asdict(self.spec), "pairs": len(self.pairs), "strengths_given": _plain_setting(given),
+            **dataclasses.asdict(self.spec), "pairs": len(self.pairs), "strengths_given": _plain_setting(self.strengths),
             "divergence": divergence, "penalty": self.penalty, "bounds": list(self.subject.bounds),
             "labels": self.data.labels is not None, "images": len(self.data),
         }  # fmt: skip
@@ -263,9 +260,7 @@ class _Run:
 
 
 def _plain_setting(value: Any) -> Any:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [float(item) for item in value]
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return value if value is None or isinstance(value, (int, str)) else np.asarray(value).tolist()
 
 
 def _beside(a: Arrays, b: Arrays) -> Arrays:

@@ -29,7 +29,6 @@ class Checkpoint:
 
     def __init__(self, folder: str | os.PathLike[str] | None, key: Mapping[str, object]) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.finished: list[Path] = []
         self.key = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
     def measured(self, name: str, measure: Callable[[], Arrays]) -> Arrays:
@@ -39,21 +38,12 @@ class Checkpoint:
         path = self.folder / f"{name}.npz"
         found = self._read(path)
         if found is not None:
-            self.finished.append(path)
             return found
         arrays = measure()
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = {**arrays, "key": np.array(self.key)}
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **kept))
-        self.finished.append(path)
         return arrays
-
-    def discard(self) -> None:
-        """Forget the measurements of this run; the report holds what they were for."""
-        for path in self.finished:
-            path.unlink(missing_ok=True)
-        if self.folder is not None and self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
 
     def _read(self, path: Path) -> Arrays | None:
         """A truncated, foreign or outdated file counts as absent."""

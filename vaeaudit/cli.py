@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from vaeaudit.audit import audit, version
 from vaeaudit.config import OUTPUT, read_audit_file
 from vaeaudit.errors import AuditError, OptionError
 from vaeaudit.report.comparison import compare
-from vaeaudit.report.model import AuditReport, load
+from vaeaudit.report.model import JSON_NAME, AuditReport, load
 from vaeaudit.report.terminal import print_comparison, print_report, verdict_lines
 from vaeaudit.spec import PRESETS
 from vaeaudit.verdict import Bar, Outcome, Verdict
@@ -196,6 +197,9 @@ def _save(report: AuditReport, output: Path) -> None:
     except KeyboardInterrupt:
         report.save(output)
         raise
+    finally:
+        if (output / JSON_NAME).exists():
+            shutil.rmtree(output / PARTIAL, ignore_errors=True)
 
 
 class _Bar:

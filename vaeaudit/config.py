@@ -21,7 +21,7 @@ from vaeaudit import zoo
 from vaeaudit.adapters import wrap
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.errors import AuditError, OptionError
-from vaeaudit.report.words import GEOMETRY, MEANINGS, ROOMS
+from vaeaudit.score_names import DIRECTIONS, ROOMS, full_name
 from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Bar, judge
 
@@ -43,8 +43,6 @@ _PASSED_ON = ("preset", "pairs", "seed", "device", "strengths", "divergence", "p
 _DATASET_KEYS: dict[str, type] = {"torchvision": str, "root": str, "train": bool, "download": bool}
 _DATASET = '{ torchvision = "MNIST", root = "data" }'
 _DATA = f'"package.module:name", "zoo:NAME", a .npy or .npz file, or a table {_DATASET}'
-_HIGHER = ("hinge", "auddc")
-_LOWER = ("damage", "damage_gain", "spectral_radius", "condition_number", "trace")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,22 +158,12 @@ def _bar(score: str, bar: Any, path: Path) -> Bar:
     if not isinstance(bar, dict) or len(bar) != 1 or next(iter(bar)) not in _BARS:
         raise OptionError(f"{where} expects {{ at_least = NUMBER }} or {{ at_most = NUMBER }}, got {bar!r}")
     ((kind, value),) = bar.items()
-    directions = score_directions()
-    name = score if score in directions else f"encoder.{score}"
-    if name not in directions:
-        raise OptionError(f"{where}: unknown score; choose one of {', '.join(directions)}")
-    unknown = Estimate(value=math.nan, low=-math.inf, high=math.inf, n=0, higher_is_better=directions[name])
     try:
-        return judge(score, unknown, Bar(kind, value)).bar
+        name = full_name(score)
+        unmeasured = Estimate(value=math.nan, low=-math.inf, high=math.inf, n=0, higher_is_better=DIRECTIONS[name])
+        return judge(name, unmeasured, Bar(kind, value)).bar
     except OptionError as error:
-        raise OptionError(f"{path}: {error}") from error
-
-
-def score_directions() -> dict[str, bool | None]:
-    """Full name of every score, and whether a higher figure is more robust (None: it has no direction)."""
-    known = {name: True if name in _HIGHER else False if name in _LOWER else None for name in MEANINGS}
-    plain = {name: better for name, better in known.items() if name not in GEOMETRY}
-    return plain | {f"{room}.{name}": known[name] for room in ROOMS for name in GEOMETRY}
+        raise OptionError(f"{path}: thresholds: {error}") from error
 
 
 def _made(reference: str, folder: Path, what: str, expected: str) -> Any:

@@ -91,7 +91,7 @@ def _read(source: Any, limit: int, include: Sequence[int], seed: int) -> tuple[T
         raise DataError("an IterableDataset has no positions to draw from; pass a DataLoader of it")
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (str, bytes, Mapping)):
         index = _draw(len(cast("Sequence[Any]", source)), limit, include, seed)
-        return *_stack(_item(source[int(i)], int(i)) for i in index), index
+        return *_stack(_item(source, int(i)) for i in index), index
     raise DataError(
         "images must be a tensor, a numpy array, a pair (images, labels), a Dataset or a DataLoader, "
         f"got a {type(source).__name__}"
@@ -185,7 +185,13 @@ def _until(batches: Iterable[tuple[Tensor, Tensor | None]], limit: int) -> Itera
             return
 
 
-def _item(item: Any, index: int) -> tuple[Tensor, Tensor | None]:
+def _item(source: Any, index: int) -> tuple[Tensor, Tensor | None]:
+    try:
+        item = source[index]
+    except Exception as error:
+        raise DataError(
+            f"item {index} of the {type(source).__name__} failed: {type(error).__name__}: {error}"
+        ) from error
     pixels, label = _split(item)
     if not isinstance(pixels, (Tensor, np.ndarray)):
         raise DataError(

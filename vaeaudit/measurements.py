@@ -82,7 +82,8 @@ class Measurements:
     def tradeoff(self, strengths: Tensor, name: str = "tradeoff") -> Arrays:
         """Attack every pair at every strength, and measure what the reconstructions became."""
         attack = partial(self._tradeoff, strengths=strengths)
-        return self._in_chunks(attack, name, "targeted attack", len(self.pairs), PAIRS_AT_ONCE)
+        title = "targeted attack" if name == "tradeoff" else "lower strengths"
+        return self._in_chunks(attack, name, title, len(self.pairs), PAIRS_AT_ONCE)
 
     def lower(self, strengths: Tensor, times: int) -> Tensor:
         """Strengths below a series, for curves that do not saturate within it."""

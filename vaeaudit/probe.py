@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,8 @@ class Probe:
         batch_dependence: largest difference between encodings alone and in a batch, relative.
         outside_bounds: share of reconstructed values outside the bounds.
         zero_gradients: share of inputs at which the gradient of the posterior mean vanishes.
+        behaviour: SHA-256 of the latents and reconstructions; what a fingerprint of weights cannot
+            see, such as changed code, it does.
     """
 
     latent_shape: tuple[int, ...]
@@ -36,6 +39,7 @@ class Probe:
     batch_dependence: float
     outside_bounds: float
     zero_gradients: float
+    behaviour: str
 
 
 def probe(ae: Autoencoder, images: Tensor) -> Probe:
@@ -67,6 +71,7 @@ def probe(ae: Autoencoder, images: Tensor) -> Probe:
         batch_dependence=_difference(posterior.mean[:1], alone.mean),
         outside_bounds=_share_outside(reconstruction, ae.bounds),
         zero_gradients=_zero_gradients(ae, images),
+        behaviour=_digest(posterior.mean, reconstruction),
     )
 
 
@@ -122,6 +127,13 @@ def _check_concatenated(ae: Autoencoder, posterior: Posterior) -> None:
         "Autoencoder(lambda x: encoder(x).chunk(2, dim=1), decoder) for (mean, log_variance) "
         "(scale='std' or 'variance' if that is the second half), or pass the decoder that takes the whole code"
     )
+
+
+def _digest(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

@@ -180,7 +180,7 @@ def test_damaged_arrays_say_how_to_go_on_without_them(make_report: MakeReport, t
 
 
 def test_an_unknown_score_lists_the_choices(make_report: MakeReport) -> None:
-    with pytest.raises(OptionError, match=r"unknown score 'hing'; this report has: hinge, auddc, .*encoder\.trace"):
+    with pytest.raises(OptionError, match=r"unknown score 'hing'; choose one of hinge, auddc, .*encoder\.trace"):
         make_report().score("hing")
 
 

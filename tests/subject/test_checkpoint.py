@@ -108,31 +108,11 @@ def test_nothing_is_ever_pickled(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_discarding_removes_its_own_files_only(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    Checkpoint(tmp_path, KEY).measured("other-run", Measure())
-    Checkpoint(tmp_path, KEY).measured("resumed", Measure())
-    checkpoint = Checkpoint(tmp_path, KEY)
-    checkpoint.measured("curves", Measure())
-    checkpoint.measured("resumed", _refuse)
-    checkpoint.discard()
-    checkpoint.discard()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt", "other-run.npz"]
-
-
-def test_discarding_removes_a_folder_that_is_left_empty(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "kept", KEY)
-    checkpoint.measured("curves", Measure())
-    checkpoint.discard()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint, measure = Checkpoint(None, KEY), Measure()
     checkpoint.measured("curves", measure)
     assert int(checkpoint.measured("curves", measure)["n"]) == 2
-    checkpoint.discard()
     assert list(tmp_path.iterdir()) == []
 
 

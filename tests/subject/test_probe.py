@@ -39,13 +39,20 @@ SOUND = Probe(
     batch_dependence=0.0,
     outside_bounds=0.0,
     zero_gradients=0.0,
+    behaviour="",
 )
 
 
 def test_a_sound_autoencoder_has_nothing_to_report() -> None:
     seen = _probed()
-    assert dataclasses.replace(seen, batch_dependence=0.0) == SOUND
+    assert dataclasses.replace(seen, batch_dependence=0.0, behaviour="") == SOUND
     assert seen.batch_dependence < 1e-5
+
+
+def test_behaviour_tells_models_apart_by_what_they_do() -> None:
+    assert _probed().behaviour == _probed().behaviour
+    assert _probed(decoder=lambda z: 2 * _decode(z)).behaviour != _probed().behaviour
+    assert _probed(lambda x: 2 * _code(x), lambda z: _decode(z / 2)).behaviour != _probed().behaviour
 
 
 def test_a_gaussian_posterior_is_no_deterministic_code() -> None:

@@ -172,10 +172,17 @@ def _series(strengths: Strengths, objective: LatentObjective, targets: Tensor) -
             )
         series = STRENGTH_SERIES[strengths]()
     else:
-        series = torch.as_tensor(strengths, dtype=torch.float64)
+        series = _numbers(strengths)
     if series.ndim != 1 or len(series) == 0 or not bool((series.isfinite() & (series >= 0)).all()):
         raise OptionError(f"strengths expects a list of finite numbers C >= 0, got {strengths!r}")
     return series.sort().values.to(targets.device)
+
+
+def _numbers(strengths: object) -> Tensor:
+    try:
+        return torch.as_tensor(strengths, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return torch.empty(0)
 
 
 def _checked(ae: Autoencoder, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import zipfile
 import zlib
@@ -18,11 +19,14 @@ from vaeaudit.errors import OptionError, ReportError
 from vaeaudit.files import write_atomically
 from vaeaudit.health import Finding
 from vaeaudit.report import codec
+from vaeaudit.score_names import DIRECTIONS, full_name
 from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Bar, Verdict, judge
 
 SCHEMA = 1
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
+
+NOT_MEASURED = Estimate(value=math.nan, low=-math.inf, high=math.inf, n=0, trusted=False)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -232,20 +236,12 @@ class AuditReport:
                 yield "damage_gain", value.gains[middle]
 
     def score(self, name: str) -> Estimate:
-        """One score by name; a bare geometry score is the encoder's.
+        """One score by name; a bare geometry score is the encoder's. NaN where it was not measured.
 
         Raises:
-            OptionError: no such score in this report.
+            OptionError: there is no such score.
         """
-        return self.scores()[self._full_name(name)]
-
-    def _full_name(self, name: str) -> str:
-        scores = self.scores()
-        if name in scores:
-            return name
-        if f"encoder.{name}" in scores:
-            return f"encoder.{name}"
-        raise OptionError(f"unknown score {name!r}; this report has: {', '.join(scores)}")
+        return self.scores().get(full_name(name), NOT_MEASURED)
 
     def check(self, **bars: Bar) -> tuple[Verdict, ...]:
         """Hold scores against bars: `report.check(hinge=at_least(0.3))`; one verdict a bar.
@@ -260,14 +256,16 @@ class AuditReport:
         for name, bar in bars.items():
             if not isinstance(bar, Bar):
                 raise OptionError(f"{name}: expected at_least(...) or at_most(...), got {bar!r}")
-        return tuple(self._judge(self._full_name(name), bar) for name, bar in bars.items())
+        return tuple(self._judge(full_name(name), bar) for name, bar in bars.items())
 
     def _judge(self, name: str, bar: Bar) -> Verdict:
+        found = dataclasses.replace(self.score(name), higher_is_better=DIRECTIONS[name])
         blame = [f.message for f in self.health if f.invalidates(name)]
-        return judge(name, self.score(name), bar, distrust="; ".join(blame))
+        return judge(name, found, bar, distrust="; ".join(blame))
 
     def require(self, **bars: Bar) -> None:
         """Like `check`, but raise AssertionError unless every verdict is PASS."""
+        __tracebackhide__ = True
         failed = [str(verdict) for verdict in self.check(**bars) if not verdict]
         if failed:
             raise AssertionError("\n".join(failed))
