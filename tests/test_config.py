@@ -231,12 +231,12 @@ BAD_BARS = {
     "hinge.minimum = 3": r"thresholds.hinge expects .*, got \{'minimum': 3\}",
     "hinge = { at_least = 1, at_most = 2 }": "thresholds.hinge expects ",
     "decoder = 3": "thresholds.decoder expects ",
-    "hinge.at_least = 'x'": "audit.toml: at_least expects a number, got 'x'",
-    "hinge.at_least = nan": "audit.toml: at_least expects a finite number, got nan",
+    "hinge.at_least = 'x'": "audit.toml: thresholds: at_least expects a number, got 'x'",
+    "hinge.at_least = nan": "audit.toml: thresholds: at_least expects a finite number, got nan",
     "hing.at_least = 0.3": "thresholds: unknown score 'hing'; choose one of hinge, auddc, ",
     "decoder.traces.at_most = 1": "thresholds: unknown score 'decoder.traces'; choose one of ",
     "hinge.at_most = 0.3": r"hinge: higher is more robust, so the bar is at_least\(...\), got at_most\(0.3\)",
-    "trace.at_least = 1": r"audit.toml: trace: lower is more robust, so the bar is at_most\(...\), got at_least\(1\)",
+    "trace.at_least = 1": r"audit.toml: thresholds: encoder.trace: lower is more robust, so the bar is at_most\(...\), got at_least\(1\)",
 }
 
 

@@ -7,13 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_ELEMENTS_AT_ONCE = 2**21
-_ROWS_CPU, _ROWS_ACCELERATOR = 64, 512
+_MOST_ROWS = {"cpu": 64}
+_MOST_ELEMENTS = {"cpu": 2**16}
+_MOST_ROWS_ELSEWHERE, _MOST_ELEMENTS_ELSEWHERE = 512, 2**21
 
 
 def rows_at_once(n: int, device: torch.device) -> int:
-    """Rows of `n` input elements in a micro-batch."""
-    return max(1, min(_ROWS_CPU if device.type == "cpu" else _ROWS_ACCELERATOR, _ELEMENTS_AT_ONCE // n))
+    """Rows of `n` input elements in a micro-batch: enough to be efficient, few enough to pad cheaply."""
+    rows = _MOST_ROWS.get(device.type, _MOST_ROWS_ELSEWHERE)
+    elements = _MOST_ELEMENTS.get(device.type, _MOST_ELEMENTS_ELSEWHERE)
+    return max(1, min(rows, elements // n))
 
 
 def micro_batched(

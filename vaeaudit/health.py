@@ -136,7 +136,7 @@ def findings_of_curves(
             name="attack_not_converged", severity="invalid" if unconverged > 0.25 else "warning", affects=_ATTACKED,
             message=f"{unconverged:.0%} of the attacks ran out of gradient evaluations before they converged: "
             "a stronger attack may exist.",
-            remedy="Audit with preset='thorough'.",
+            remedy="Audit with a larger preset: it affords more evaluations.",
         ))  # fmt: skip
     if 4 * poor_targets > pairs:
         findings.append(Finding(
@@ -178,5 +178,5 @@ def finding_no_spectrum(reason: str) -> Finding:
     return Finding(
         name="spectrum_not_computed", severity="info",
         message=f"the pullback spectra were not computed: {reason}.",
-        remedy="The attack figures stand; audit smaller inputs for the spectra.",
+        remedy="The attack figures stand; audit with a larger preset, or smaller inputs, for the spectra.",
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeaudit import attacks, geometry
-from vaeaudit.attacks.targeted import PAIRS_AT_ONCE, TargetedAttack
+from vaeaudit.attacks.targeted import PAIRS_AT_ONCE, SOLVER, TargetedAttack
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
+from vaeaudit.errors import ModelError
 from vaeaudit.reconstruction import target_distances
 from vaeaudit.spec import Spec
+from vaeaudit.statistics import SMALLEST_SAMPLE
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a measurement, how much of it is finished, and how much there is."""
@@ -27,8 +29,8 @@ BUDGETS = (0.01, 0.02, 0.05)
 """Root-mean-square distortion of the untargeted attack's budgets, as shares of the input range."""
 OCTAVES_LOWER = 5
 STRENGTHS_LOWER = 5
-_LATENTS_FULL_COUNT = 64
-_FEWEST_SPECTRA = 8
+_ROWS_A_UNIT = 3
+_GUIDED_UNITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,7 @@ class Measurements:
             self.penalty,
             self.seed,
             restarts=self.spec.restarts,
+            solver=replace(SOLVER, max_evaluations=self.spec.evaluations),
         )
         keys = [(self.seed, *map(int, self.index[pair])) for pair in self.pairs[chunk]]
         distances = target_distances(
@@ -141,13 +144,15 @@ class Measurements:
             )
         }  # fmt: skip
 
-    def damage(self, radii: list[float], *, guided: bool) -> Arrays:
+    def damage(self, radii: list[float], *, units: int) -> Arrays:
         """Most displacement of the reconstruction at each budget, `(images, budgets)`.
 
         Args:
             radii: L2 budgets.
-            guided: whether to start along the round trip's leading eigenvector too.
+            units: latent units; with few, the attack starts along the round trip's leading
+                eigenvector too, with many that costs more than it finds and random starts stand in.
         """
+        guided = units <= _GUIDED_UNITS
         rows = self.originals_first(self.spec.damaged)
         attack = partial(self._damage, rows=rows, radii=radii, guided=guided)
         arrays = self._in_chunks(attack, "damage", "untargeted attack", len(rows), IMAGES_AT_ONCE)
@@ -157,7 +162,7 @@ class Measurements:
         images = self.images[rows[chunk]]
         vectors = attacks.leading_directions(self.ae, images, "round_trip") if guided else None
         attack = attacks.maximum_damage(
-            self.ae, images, radii, steps=self.spec.damage_steps, restarts=self.spec.damage_restarts,
+            self.ae, images, radii, steps=self.spec.damage_steps, restarts=self.spec.damage_restarts + 2 * (not guided),
             starts=None if vectors is None else torch.stack([vectors, -vectors]), seed=self.seed,
         )  # fmt: skip
         return {"displacement": _plain(attack.displacement)}
@@ -166,9 +171,14 @@ class Measurements:
         """Eigenvalues and condition numbers of encoder, decoder and round trip at each image.
 
         Raises:
-            ModelError: the Jacobians are too large to be decomposed exactly.
+            ModelError: the Jacobians are too large to be decomposed exactly, or too many for the preset.
         """
-        count = min(self.spec.spectra, max(_FEWEST_SPECTRA, self.spec.spectra * _LATENTS_FULL_COUNT // len(active)))
+        count = min(self.spec.spectra, self.spec.jacobian_rows // (_ROWS_A_UNIT * len(active)))
+        if count < SMALLEST_SAMPLE:
+            raise ModelError(
+                f"{len(active)} latent units take {_ROWS_A_UNIT * len(active)} rows of Jacobians an image, and this preset "
+                f"affords {self.spec.jacobian_rows} for at least {SMALLEST_SAMPLE} images"
+            )
         rows = self.originals_first(count)
         measure = partial(self._spectra, rows=rows, active=active)
         arrays = self._in_chunks(measure, "spectra", "pullback spectra", len(rows), IMAGES_AT_ONCE)

@@ -15,10 +15,12 @@ class Spec:
         pairs: original/target pairs, where the user does not say.
         strengths: values of C in the automatic series.
         restarts: random starts of the targeted attack, beside original and target.
+        evaluations: gradient evaluations that one problem of the targeted attack may spend.
         extensions: times that C may be lowered further for curves that do not saturate.
         samples: posterior samples behind every point of a trade-off curve.
         images: images read for the variance of the posterior means.
-        spectra: images at which the pullback spectra are computed.
+        spectra: most images at which the pullback spectra are computed.
+        jacobian_rows: most rows of Jacobians computed for them; a latent unit takes three rows an image.
         damaged: images under the untargeted attack.
         damage_steps: gradient evaluations for each start of the untargeted attack.
         damage_restarts: random starts of the untargeted attack, beside the leading eigenvector.
@@ -27,10 +29,12 @@ class Spec:
     pairs: int
     strengths: int
     restarts: int
+    evaluations: int
     extensions: int
     samples: int
     images: int
     spectra: int
+    jacobian_rows: int
     damaged: int
     damage_steps: int
     damage_restarts: int
@@ -38,16 +42,16 @@ class Spec:
 
 PRESETS: dict[str, Spec] = {
     "quick": Spec(
-        pairs=24, strengths=16, restarts=0, extensions=1, samples=16, images=256,
-        spectra=32, damaged=24, damage_steps=25, damage_restarts=1,
+        pairs=24, strengths=16, restarts=0, evaluations=500, extensions=1, samples=16, images=256,
+        spectra=32, jacobian_rows=8192, damaged=24, damage_steps=25, damage_restarts=1,
     ),
     "standard": Spec(
-        pairs=50, strengths=24, restarts=0, extensions=2, samples=64, images=512,
-        spectra=100, damaged=50, damage_steps=40, damage_restarts=1,
+        pairs=50, strengths=24, restarts=0, evaluations=1000, extensions=2, samples=64, images=512,
+        spectra=100, jacobian_rows=32768, damaged=50, damage_steps=40, damage_restarts=1,
     ),
     "thorough": Spec(
-        pairs=200, strengths=40, restarts=2, extensions=3, samples=100, images=2048,
-        spectra=400, damaged=200, damage_steps=100, damage_restarts=4,
+        pairs=200, strengths=40, restarts=2, evaluations=3000, extensions=3, samples=100, images=2048,
+        spectra=400, jacobian_rows=262144, damaged=200, damage_steps=100, damage_restarts=4,
     ),
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import DataError, GradientError, OptionError
 from vaeaudit.optimize import BoxLBFGS, minimize
 
+SOLVER = BoxLBFGS(tolerance=1e-5, max_evaluations=1000)
 PAIRS_AT_ONCE = 25
 STATE_BYTES = 2**30
 """Memory for the optimiser's own state; with larger inputs fewer pairs are solved at once."""
@@ -91,7 +92,7 @@ def targeted(
         penalty: P, "l2_squared" (what paper A ran) or "l2".
         seed: seed of the restarts.
         restarts: random starts beside the two ends.
-        solver: settings of the optimiser.
+        solver: settings of the optimiser; by default `SOLVER`.
 
     Raises:
         DataError: originals and targets do not match.
@@ -102,7 +103,7 @@ def targeted(
     with ae.at_rest(seed):
         objective, name = _prepare(ae, originals, targets, divergence, penalty)
         series = _series(strengths, objective, targets)
-        search = _Search(ae=ae, series=series, restarts=restarts, seed=seed, solver=solver or BoxLBFGS(tolerance=1e-5))
+        search = _Search(ae=ae, series=series, restarts=restarts, seed=seed, solver=solver or SOLVER)
         parts = []
         for rows in torch.arange(len(originals), device=originals.device).split(
             pairs_at_once(originals[0].numel(), len(series))
