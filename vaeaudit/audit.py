@@ -25,7 +25,7 @@ from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.geometry import scores
-from vaeaudit.measurements import BUDGETS, Measurements, Progress
+from vaeaudit.measurements import BUDGETS, GUIDED_UNITS, Measurements, Progress
 from vaeaudit.pairs import Pairs, draw_pairs, positions_named
 from vaeaudit.probe import Probe, probe
 from vaeaudit.report.model import AuditReport, Curves, Damage, GeometryScores, Provenance
@@ -141,7 +141,9 @@ class _Run:
         with self._timed("pullback spectra"):
             spectra, no_spectrum = self._spectra(measure, probed)
         with self._timed("untargeted attack"):
-            damage = self._damage(measure, pixels, units=math.prod(probed.latent_shape))
+            damage = self._damage(
+                measure, pixels, guided=bool(spectra) and math.prod(probed.latent_shape) <= GUIDED_UNITS
+            )
         findings = self._findings(probed, curves, arrays, spectra) + no_spectrum
         gallery = assembly.gallery_of(arrays, measure.pair_pictures(), curves, order, self.subject.bounds)
         report = AuditReport(
@@ -191,11 +193,11 @@ class _Run:
             "reconstruction_error": estimate(arrays["reconstruction_error"], statistic="mean", unit=unit, seed=seed),
         }
 
-    def _damage(self, measure: Measurements, pixels: torch.Tensor, *, units: int) -> Damage:
+    def _damage(self, measure: Measurements, pixels: torch.Tensor, *, guided: bool) -> Damage:
         low, high = self.subject.bounds
         span = high - low if math.isfinite(high - low) else float(pixels.max() - pixels.min())
         radii = [share * span * math.sqrt(pixels[0].numel()) for share in BUDGETS]
-        arrays = measure.damage(radii, units=units)
+        arrays = measure.damage(radii, guided=guided)
         return assembly.damage_of(arrays["displacement"], radii, arrays["images"], self.seed)
 
     def _spectra(self, measure: Measurements, probed: Probe) -> tuple[dict[str, GeometryScores], list[health.Finding]]:

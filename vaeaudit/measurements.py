@@ -30,7 +30,7 @@ BUDGETS = (0.01, 0.02, 0.05)
 OCTAVES_LOWER = 5
 STRENGTHS_LOWER = 5
 _ROWS_A_UNIT = 3
-_GUIDED_UNITS = 64
+GUIDED_UNITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,15 +144,14 @@ class Measurements:
             )
         }  # fmt: skip
 
-    def damage(self, radii: list[float], *, units: int) -> Arrays:
+    def damage(self, radii: list[float], *, guided: bool) -> Arrays:
         """Most displacement of the reconstruction at each budget, `(images, budgets)`.
 
         Args:
             radii: L2 budgets.
-            units: latent units; with few, the attack starts along the round trip's leading
-                eigenvector too, with many that costs more than it finds and random starts stand in.
+            guided: whether to start along the round trip's leading eigenvector too. With many latent
+                units (more than `GUIDED_UNITS`) it costs more than it finds, and random starts stand in.
         """
-        guided = units <= _GUIDED_UNITS
         rows = self.originals_first(self.spec.damaged)
         attack = partial(self._damage, rows=rows, radii=radii, guided=guided)
         arrays = self._in_chunks(attack, "damage", "untargeted attack", len(rows), IMAGES_AT_ONCE)
