@@ -58,6 +58,17 @@ class SmallVAE(nn.Module):
         return (latents @ self.weight + 0.5).view(-1, 1, 8, 8)
 
 
+class Mean(nn.Module):
+    """The mean alone, as a module that can be traced."""
+
+    def __init__(self, model: SmallVAE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model.encode(images)[0]
+
+
 class Failing(Dataset[torch.Tensor]):
     """A data set whose items cannot be read."""
 
@@ -335,6 +346,17 @@ def test_finished_measurements_of_changed_code_are_not_used(small_images: torch.
         assert same_figures(report, vaeaudit.audit(changed, small_images, **QUICK))
 
 
+def test_finished_measurements_of_another_scale_are_not_used(small_images: torch.Tensor, tmp_path: Path) -> None:
+    model = SmallVAE().eval()
+    for scale in ("std", "variance"):
+        changed = vaeaudit.Autoencoder(
+            lambda x: (model.encode(x)[0], torch.full((len(x), 6), 0.2)), model.decode, scale=scale, modules=(model,)
+        )
+        report = vaeaudit.audit(changed, small_images, **QUICK, checkpoint=tmp_path)
+        assert same_figures(report, vaeaudit.audit(changed, small_images, **QUICK))
+        assert report.provenance.settings["scale"] == scale
+
+
 # bad input
 
 
@@ -352,6 +374,11 @@ def test_finished_measurements_of_changed_code_are_not_used(small_images: torch.
         (lambda x: x, {"penalty": "l1"}, vaeaudit.OptionError, "unknown penalty 'l1'; choose one of l2_squared, l2"),
         (lambda x: x, {"strengths": "tabacof"}, vaeaudit.OptionError, "unknown strengths 'tabacof'; choose one of"),
         (lambda x: x, {"strengths": ["a"]}, vaeaudit.OptionError, "strengths expects a list of finite numbers"),
+        (lambda x: x, {"strengths": [1.0, 2.0, 2.0, 3.0]}, vaeaudit.OptionError, "at least 4 different values of C"),
+        (lambda x: x, {"strengths": True}, vaeaudit.OptionError, "strengths expects numbers"),
+        (lambda x: x, {"pairs": [(0, 1), (0, 1)]}, vaeaudit.DataError, "given more than once"),
+        (lambda x: x, {"device": "meta"}, vaeaudit.ModelError, "which meta does not compute"),
+        (lambda x: DataLoader(Failing()), {}, vaeaudit.DataError, "the DataLoader failed: OSError: disk on fire"),
         (lambda x: Failing(), {}, vaeaudit.DataError, "item 0 of the Failing failed: OSError: disk on fire"),
         (lambda x: x, {"device": "cuda:99"}, vaeaudit.ModelError, "device 'cuda:99' cannot be used here"),
         (lambda x: x, {"seed": -1}, vaeaudit.OptionError, "seed expects an integer"),
@@ -388,6 +415,45 @@ def test_a_broken_encoder_gets_its_own_error(
 ) -> None:
     with pytest.raises(error, match=message):
         vaeaudit.audit(broken(encoder), small_images, **QUICK)
+
+
+def test_nan_on_an_image_beyond_the_first_few_is_named(small_images: torch.Tensor) -> None:
+    worst = small_images[17]
+
+    def encoder(model: SmallVAE, x: torch.Tensor) -> torch.Tensor:
+        bad = (x == worst).flatten(1).all(1)
+        return model.encode(x)[0].masked_fill(bad[:, None], torch.nan)
+
+    with pytest.raises(vaeaudit.ModelError, match="encoder returned NaN or infinite values for image 17"):
+        vaeaudit.audit(broken(encoder), small_images, **QUICK)
+
+
+def test_a_duplicated_latent_unit_gives_a_lower_bound_on_the_condition_number(small_images: torch.Tensor) -> None:
+    model = SmallVAE().eval()
+    twice = vaeaudit.Autoencoder(
+        lambda x: model.encode(x)[0][:, [0, 0, 1, 2, 3, 4, 5]], lambda z: model.decode(z[:, 1:]), modules=(model,)
+    )
+    report = vaeaudit.audit(twice, small_images, **QUICK)
+    assert report.encoder is not None
+    assert report.encoder.condition_number.high == np.inf
+    assert "condition_number_unresolved" in {finding.name for finding in report.health}
+    (verdict,) = report.check(condition_number=vaeaudit.at_most(1e9))
+    assert verdict.outcome == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("compiled", ["traced", "aot_eager"])
+def test_compiled_encoders_are_audited_like_plain_ones(compiled: str, small_images: torch.Tensor) -> None:
+    model = SmallVAE().eval()
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return model.encode(x)[0]
+
+    traced = (
+        torch.jit.trace(Mean(model), small_images) if compiled == "traced" else torch.compile(mean, backend=compiled)
+    )
+    report = vaeaudit.audit(vaeaudit.Autoencoder(traced, model.decode, modules=(model,)), small_images, **QUICK)
+    expected = vaeaudit.audit(vaeaudit.Autoencoder(mean, model.decode), small_images, **QUICK)
+    np.testing.assert_allclose(report.curves.hinge, expected.curves.hinge, rtol=1e-2)
 
 
 def test_a_stochastic_encoder_makes_the_verdict_invalid(small_images: torch.Tensor) -> None:
@@ -433,5 +499,5 @@ def test_curves_that_do_not_saturate_are_never_a_pass(small_images: torch.Tensor
     report = vaeaudit.audit(model, small_images, **QUICK, strengths=high)
     assert report.curves.censored.any()
     assert "curves_not_saturating" in {finding.name for finding in report.health}
-    (verdict,) = report.check(hinge=vaeaudit.at_least(0.9))
-    assert verdict.outcome == "INVALID"
+    verdicts = report.check(hinge=vaeaudit.at_least(0.1), auddc=vaeaudit.at_least(0.1))
+    assert [verdict.outcome for verdict in verdicts] == ["INVALID", "INVALID"]

@@ -87,7 +87,11 @@ def geometry_of(arrays: Arrays, part: str, metric: str, active: Estimate, seed: 
     def median(score: str, figures: torch.Tensor, unit: str = "") -> Estimate:
         return estimate(figures.numpy(), unit=unit, higher_is_better=DIRECTIONS[f"{part}.{score}"], seed=seed)
 
-    condition = median("condition_number", torch.from_numpy(arrays[f"{part}.condition"]))
+    figures, resolved = arrays[f"{part}.condition"], arrays[f"{part}.resolved"]
+    condition = estimate(
+        figures, upper=np.where(resolved, figures, np.inf), seed=seed,
+        higher_is_better=DIRECTIONS[f"{part}.condition_number"],
+    )  # fmt: skip
     return GeometryScores(
         metric=metric,
         spectral_radius=median("spectral_radius", scores.spectral_radius(values)),

@@ -25,13 +25,13 @@ from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.geometry import scores
-from vaeaudit.measurements import BUDGETS, GUIDED_UNITS, Measurements, Progress
+from vaeaudit.measurements import BUDGETS, Measurements, Progress
 from vaeaudit.pairs import Pairs, draw_pairs, positions_named
 from vaeaudit.probe import Probe, probe
 from vaeaudit.report.model import AuditReport, Curves, Damage, GeometryScores, Provenance
 from vaeaudit.spec import Spec, preset_named
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate, estimate
-from vaeaudit.tradeoff import hinge_estimate
+from vaeaudit.tradeoff import FEWEST_STRENGTHS, hinge_estimate
 
 
 def audit(
@@ -89,8 +89,10 @@ def audit(
     training = subject.training_modules()
     subject = subject.on(device)
     place = subject.device or checked_device(device or "cpu")
-    if place.type == "mps":
-        raise ModelError("figures need float64, which mps does not have; audit a copy on the CPU: device='cpu'")
+    if place.type in ("mps", "meta"):
+        raise ModelError(
+            f"figures need float64, which {place.type} does not compute; audit a copy on the CPU: device='cpu'"
+        )
     with subject.at_rest(seed):
         data = load_images(
             images, bounds=subject.bounds, dtype=subject.figures_dtype, seed=seed, include=positions_named(pairs),
@@ -121,7 +123,7 @@ class _Run:
     strengths: Strengths
     divergence: str
     penalty: Penalty
-    training: tuple[str, ...]
+    training: tuple[str, ...] | None
     device: torch.device
     checkpoint: str | os.PathLike[str] | None
     progress: Progress
@@ -136,15 +138,17 @@ class _Run:
         settings = self._settings(name)
         provenance = self._provenance(settings)
         measure = self._measurements(pixels, provenance, probed.behaviour)
+        with self._timed("activity"):
+            activity = measure.activity()
         with self._timed("targeted attack"):
             curves, arrays, order = self._curves(measure, pixels)
         with self._timed("pullback spectra"):
-            spectra, no_spectrum = self._spectra(measure, probed)
+            spectra, no_spectrum = self._spectra(measure, probed, activity)
         with self._timed("untargeted attack"):
-            damage = self._damage(
-                measure, pixels, guided=bool(spectra) and math.prod(probed.latent_shape) <= GUIDED_UNITS
-            )
+            damage, unconverged = self._damage(measure, pixels)
         findings = self._findings(probed, curves, arrays, spectra) + no_spectrum
+        if unconverged > 0.02:
+            findings.append(health.finding_damage_not_converged(unconverged))
         gallery = assembly.gallery_of(arrays, measure.pair_pictures(), curves, order, self.subject.bounds)
         report = AuditReport(
             name=self.subject.name, **self._headline(curves, arrays), damage=damage,
@@ -166,6 +170,10 @@ class _Run:
         """Curves over the series, lowered for those that do not saturate, if the series is ours to choose."""
         automatic = self.strengths is None
         series = measure.strengths(self.spec.strengths if automatic else self.strengths)
+        if len(series) < FEWEST_STRENGTHS:
+            raise OptionError(
+                f"strengths expects at least {FEWEST_STRENGTHS} different values of C for a curve, got {len(series)}"
+            )
         arrays = measure.tradeoff(series)
         rows = torch.from_numpy(self.pairs).to(pixels.device)
         spans = (pixels[rows[:, 0]] - pixels[rows[:, 1]]).flatten(1).double().norm(dim=1).cpu().numpy()
@@ -184,24 +192,29 @@ class _Run:
     def _headline(self, curves: Curves, arrays: Arrays) -> dict[str, Estimate]:
         kept = np.where(curves.excluded, np.nan, 1.0)
         seed, unit = self.seed, assembly.INPUT_UNITS
+        _, first = np.unique(curves.originals, return_index=True)
         return {
             "hinge": hinge_estimate(curves.hinge, curves.censored, seed=seed),
             "auddc": estimate(curves.auddc, statistic="mean", unit="area", higher_is_better=True, seed=seed),
             "linearity": estimate(curves.linearity * kept, unit="R2", seed=seed),
             "floor": estimate(curves.floor * kept, unit="gap", seed=seed),
             "reach": estimate(curves.reach, statistic="mean", unit=unit, seed=seed),
-            "reconstruction_error": estimate(arrays["reconstruction_error"], statistic="mean", unit=unit, seed=seed),
+            "reconstruction_error": estimate(
+                arrays["reconstruction_error"][first], statistic="mean", unit=unit, seed=seed
+            ),
         }
 
-    def _damage(self, measure: Measurements, pixels: torch.Tensor, *, guided: bool) -> Damage:
+    def _damage(self, measure: Measurements, pixels: torch.Tensor) -> tuple[Damage, float]:
         low, high = self.subject.bounds
         span = high - low if math.isfinite(high - low) else float(pixels.max() - pixels.min())
         radii = [share * span * math.sqrt(pixels[0].numel()) for share in BUDGETS]
-        arrays = measure.damage(radii, guided=guided)
-        return assembly.damage_of(arrays["displacement"], radii, arrays["images"], self.seed)
+        arrays = measure.damage(radii)
+        damage = assembly.damage_of(arrays["displacement"], radii, arrays["images"], self.seed)
+        return damage, float((~arrays["converged"]).mean())
 
-    def _spectra(self, measure: Measurements, probed: Probe) -> tuple[dict[str, GeometryScores], list[health.Finding]]:
-        activity = measure.activity()
+    def _spectra(
+        self, measure: Measurements, probed: Probe, activity: Arrays
+    ) -> tuple[dict[str, GeometryScores], list[health.Finding]]:
         try:
             arrays = measure.spectra(activity["variance"] > scores.ACTIVE_VARIANCE)
         except ModelError as error:
@@ -215,7 +228,8 @@ class _Run:
         spectra = {
             part: assembly.geometry_of(arrays, part, metric, active, self.seed) for part, metric in metrics.items()
         }
-        return spectra, []
+        lost = {part: float((~arrays[f"{part}.resolved"]).mean()) for part in metrics}
+        return spectra, [health.finding_condition_unresolved(part, share) for part, share in lost.items() if share > 0]
 
     def _findings(
         self, probed: Probe, curves: Curves, arrays: Arrays, spectra: dict[str, GeometryScores]
@@ -227,9 +241,10 @@ class _Run:
             batch_dependence=probed.batch_dependence, outside_bounds=probed.outside_bounds,
             zero_gradients=probed.zero_gradients,
         )  # fmt: skip
-        floors = curves.floor[~curves.excluded]
+        floors = curves.floor[np.isfinite(curves.floor) & ~curves.excluded]
         findings += health.findings_of_curves(
             pairs=len(self.pairs), excluded=int(curves.excluded.sum()), censored=int(curves.censored.sum()),
+            non_finite=int((~np.isfinite(curves.gap).all(1) & ~curves.excluded).sum()),
             unconverged=float((~curves.converged).mean()), floor=float(np.median(floors)) if len(floors) else 0.0,
             poor_targets=int((arrays["target_distance"] > 0.5 * arrays["original_distance"]).sum()),
         )  # fmt: skip
@@ -242,7 +257,7 @@ class _Run:
     def _settings(self, divergence: str) -> dict[str, Any]:
         return {
             **dataclasses.asdict(self.spec), "pairs": len(self.pairs), "strengths_given": _plain_setting(self.strengths),
-            "divergence": divergence, "penalty": self.penalty, "bounds": list(self.subject.bounds),
+            "divergence": divergence, "penalty": self.penalty, "bounds": list(self.subject.bounds), "scale": self.subject.scale,
             "labels": self.data.labels is not None, "images": len(self.data),
         }  # fmt: skip
 

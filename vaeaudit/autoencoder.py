@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from vaeaudit.errors import AuditError, ModelError, OptionError
 from vaeaudit.introspection import Found, copied, find
 from vaeaudit.latent import SCALES, Posterior, Scale, read_posterior, read_reconstruction
 from vaeaudit.preservation import preserved
+
+_AT_REST = "_dtype_at_rest"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ class Autoencoder:
         Raises:
             ModelError: its parts live on several devices.
         """
-        tensors = [t for _, t in self.found.named_state()]
+        found = self.found
+        weights = [t for m in found.modules for t in (*m.parameters(), *m.buffers())]
+        tensors = weights or list(found.tensors)
         devices = sorted({str(t.device) for t in tensors if t.ndim} or {str(t.device) for t in tensors})
         if len(devices) > 1:
             raise ModelError(f"the model is spread over {', '.join(devices)}; move it to one device")
@@ -83,6 +87,8 @@ class Autoencoder:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the model's weights; torch's default if none could be found."""
+        if (known := self.__dict__.get(_AT_REST)) is not None:
+            return cast("torch.dtype", known)
         kinds = (t.dtype for _, t in self.found.named_state() if t.is_floating_point())
         return next(kinds, torch.get_default_dtype())
 
@@ -91,9 +97,11 @@ class Autoencoder:
         """Precision of inputs under attack and of all figures: float32, or float64 for a float64 model."""
         return torch.float64 if self.dtype == torch.float64 else torch.float32
 
-    def training_modules(self) -> tuple[str, ...]:
-        """Kinds of submodules in training mode that behave differently in evaluation mode."""
+    def training_modules(self) -> tuple[str, ...] | None:
+        """Kinds of submodules in training mode that behave differently in it; None if no module is in training mode."""
         stateful = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+        if not any(child.training for module in self.found.modules for child in module.modules()):
+            return None
         return tuple(sorted({
             type(child).__name__ for module in self.found.modules for child in module.modules()
             if child.training and isinstance(child, stateful)
@@ -172,8 +180,14 @@ class Autoencoder:
     @contextlib.contextmanager
     def at_rest(self, seed: int = 0) -> Iterator[None]:
         """Inside, the model is in evaluation mode and frozen; afterwards it is exactly as it was."""
+        outer = self.__dict__.get(_AT_REST)
         with preserved(self.found, seed):
-            yield
+            self.__dict__[_AT_REST] = self.dtype  # looked up once, not at every call of the model
+            try:
+                yield
+            finally:
+                if outer is None:
+                    del self.__dict__[_AT_REST]
 
     def fingerprint(self) -> str:
         """SHA-256 of every parameter, buffer and loose tensor with its name, shape and dtype."""

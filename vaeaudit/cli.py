@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception:  # a crash is no verdict: it must not leave with the status of a failed bar
+        traceback.print_exc()
+        return USAGE
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -199,7 +199,7 @@ def _their_code(what: str, folder: Path) -> Iterator[None]:
         raise
     except ModuleNotFoundError as error:
         raise OptionError(f"{what}: {error}; it is looked for on sys.path and in {folder}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(folder)]
         place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
         raise OptionError(f"{what} failed with {type(error).__name__}: {error}{place}") from error

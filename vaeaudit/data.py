@@ -169,11 +169,18 @@ def _first(loader: DataLoader[Any], limit: int, include: Sequence[int]) -> tuple
 
 
 def _batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:
-    for batch in loader:
+    for batch in _read_batches(loader):
         pixels, labels = _split(batch)
         if not isinstance(pixels, (Tensor, np.ndarray)):
             raise DataError(f"the DataLoader's batches must hold image tensors, got a {type(pixels).__name__}")
         yield _tensor(pixels), None if labels is None else _labels(labels, len(pixels))
+
+
+def _read_batches(loader: DataLoader[Any]) -> Iterator[Any]:
+    try:
+        yield from loader
+    except Exception as error:
+        raise DataError(f"the DataLoader failed: {type(error).__name__}: {error}") from error
 
 
 def _until(batches: Iterable[tuple[Tensor, Tensor | None]], limit: int) -> Iterator[tuple[Tensor, Tensor | None]]:

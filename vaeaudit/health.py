@@ -44,7 +44,7 @@ _BATCH_NOISE = 1e-3
 
 def findings_of_model(
     *,
-    training: tuple[str, ...],
+    training: tuple[str, ...] | None,
     weights_found: bool,
     encoder_noise: float,
     decoder_noise: float,
@@ -52,12 +52,23 @@ def findings_of_model(
     outside_bounds: float,
     zero_gradients: float,
 ) -> list[Finding]:
-    """What probing the model turned up; arguments as the attributes of `vaeaudit.probe.Probe`."""
+    """What probing the model turned up.
+
+    Args:
+        training: layers in training mode that behave differently in it; None if nothing was.
+        weights_found: whether any weights were found.
+        encoder_noise: this and the others as the attributes of `vaeaudit.probe.Probe`.
+        decoder_noise: see there.
+        batch_dependence: see there.
+        outside_bounds: see there.
+        zero_gradients: see there.
+    """
     findings = []
-    if training:
+    if training is not None:
+        layers = f" with {', '.join(training)}" if training else ""
         findings.append(Finding(
-            name="training_mode", severity="warning",
-            message=f"the model came in training mode with {', '.join(training)}; it was audited in evaluation mode and put back.",
+            name="training_mode", severity="warning" if training else "info",
+            message=f"the model came in training mode{layers}; it was audited in evaluation mode and put back.",
             remedy="Call model.eval() before the audit, so that what is audited is what is shipped.",
         ))  # fmt: skip
     if not weights_found:
@@ -102,13 +113,14 @@ def findings_of_model(
 
 
 def findings_of_curves(
-    *, pairs: int, excluded: int, censored: int, unconverged: float, poor_targets: int, floor: float
+    *, pairs: int, excluded: int, non_finite: int, censored: int, unconverged: float, poor_targets: int, floor: float
 ) -> list[Finding]:
     """What the trade-off curves say about themselves.
 
     Args:
         pairs: pairs attacked.
         excluded: of them, without a clearly positive reach.
+        non_finite: of the others, with NaN or infinite reconstructions under attack.
         censored: of the others, not saturating.
         unconverged: share of problems that ran out of evaluations.
         poor_targets: pairs whose target the model reconstructs worse than half as well as the original passes for it.
@@ -123,13 +135,20 @@ def findings_of_curves(
             "that the gap between them cannot be measured.",
             remedy="A model of little reach is hard to read by its hinge: judge it by damage and reconstruction error.",
         ))  # fmt: skip
+    if non_finite:
+        findings.append(Finding(
+            name="non_finite_under_attack", severity="invalid", affects=_ATTACKED,
+            message=f"under attack the model returned NaN or infinite values for {non_finite} of {pairs} pairs: "
+            "the attack cannot be followed there.",
+            remedy="Look for overflow in the encoder's exponentials and divisions near the bounds of the input.",
+        ))  # fmt: skip
     if censored:
         findings.append(Finding(
             name="curves_not_saturating", severity="invalid" if 2 * censored >= used else "warning",
-            affects=("hinge", "linearity", "floor"),
+            affects=_ATTACKED,
             message=f"{censored} of {used} curves do not saturate within their range of C: their hinge is only known "
             "to be at least the largest distortion reached.",
-            remedy="Pass smaller strengths, or read AUDDC, which needs no saturation.",
+            remedy="Pass smaller strengths. AUDDC does not help: it takes the smallest gap reached for all distortions beyond.",
         ))  # fmt: skip
     if unconverged > 0.02:
         findings.append(Finding(
@@ -179,4 +198,23 @@ def finding_no_spectrum(reason: str) -> Finding:
         name="spectrum_not_computed", severity="info",
         message=f"the pullback spectra were not computed: {reason}.",
         remedy="The attack figures stand; audit with a larger preset, or smaller inputs, for the spectra.",
+    )  # fmt: skip
+
+
+def finding_damage_not_converged(share: float) -> Finding:
+    """The untargeted attack still gained when its steps ran out."""
+    return Finding(
+        name="damage_not_converged", severity="invalid" if share > 0.25 else "warning", affects=_DAMAGED,
+        message=f"{share:.0%} of the untargeted attacks still gained when their steps ran out: more damage is possible.",
+        remedy="Audit with a larger preset: it affords more steps.",
+    )  # fmt: skip
+
+
+def finding_condition_unresolved(part: str, share: float) -> Finding:
+    """The bottom of a spectrum is rounding noise."""
+    return Finding(
+        name="condition_number_unresolved", severity="warning",
+        message=f"at {share:.0%} of the images the {part}'s smallest eigenvalue is rounding noise: the condition number is "
+        "only a lower bound, and its interval is open above.",
+        remedy="Two latent units may say the same. Audit the model in float64 to see further down.",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeaudit import attacks, geometry
-from vaeaudit.attacks.targeted import PAIRS_AT_ONCE, SOLVER, TargetedAttack
+from vaeaudit.attacks.targeted import PAIRS_AT_ONCE, SOLVER, TargetedAttack, pairs_at_once
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.errors import ModelError
@@ -30,7 +30,6 @@ BUDGETS = (0.01, 0.02, 0.05)
 OCTAVES_LOWER = 5
 STRENGTHS_LOWER = 5
 _ROWS_A_UNIT = 3
-GUIDED_UNITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +61,16 @@ class Measurements:
     progress: Progress
 
     def activity(self) -> Arrays:
-        """Variance of each unit's posterior mean over the data, and its standard error, `(units,)`."""
+        """Variance of each unit's posterior mean over the data, and its standard error, `(units,)`.
+
+        Raises:
+            ModelError: the encoder returns NaN or infinite values for one of the images.
+        """
 
         def measure() -> Arrays:
-            means = self.ae.posteriors(self.images).mean.flatten(1).double()
+            posterior = self.ae.posteriors(self.images)
+            self._check_finite("encoder", posterior.mean, posterior.std, rows=self.index)
+            means = posterior.mean.flatten(1).double()
             centred = means - means.mean(0)
             variance = centred.square().sum(0) / max(len(means) - 1, 1)
             fourth = centred.pow(4).mean(0)
@@ -84,8 +89,9 @@ class Measurements:
     def tradeoff(self, strengths: Tensor, name: str = "tradeoff") -> Arrays:
         """Attack every pair at every strength, and measure what the reconstructions became."""
         attack = partial(self._tradeoff, strengths=strengths)
+        size = min(PAIRS_AT_ONCE, pairs_at_once(self.images[0].numel(), len(strengths)))
         title = "targeted attack" if name == "tradeoff" else "lower strengths"
-        return self._in_chunks(attack, name, title, len(self.pairs), PAIRS_AT_ONCE)
+        return self._in_chunks(attack, name, title, len(self.pairs), size)
 
     def lower(self, strengths: Tensor, times: int) -> Tensor:
         """Strengths below a series, for curves that do not saturate within it."""
@@ -110,6 +116,7 @@ class Measurements:
         distances = target_distances(
             self.ae, originals, targets, attack.adversarial, samples=self.spec.samples, keys=keys
         )
+        self._check_finite("decoder", distances.original, distances.target, rows=self.index[self.pairs[chunk, 0]])
         own = self._reconstruction_error(originals)
         return {
             "distortion": _plain(attack.relative_distortion), "divergence": _plain(attack.divergence),
@@ -118,6 +125,15 @@ class Measurements:
             "original_distance": _plain(distances.original), "target_distance": _plain(distances.target),
             "reach_error": _plain(distances.reach_error), "reconstruction_error": own, **self._pictures(chunk, attack),
         }  # fmt: skip
+
+    def _check_finite(self, role: str, *outputs: Tensor, rows: NDArray[np.int64]) -> None:
+        """Refuse NaN and infinite outputs, naming the image or the original of the pair."""
+        bad = torch.stack([~output.reshape(len(rows), -1).isfinite().all(1) for output in outputs]).any(0)
+        if bool(bad.any()):
+            first = rows[int(bad.int().argmax())]
+            raise ModelError(
+                f"the {role} returned NaN or infinite values for image {first} or its target; check the weights"
+            )
 
     def _reconstruction_error(self, inputs: Tensor) -> NDArray[np.float64]:
         own = self.ae.reconstructions(inputs)
@@ -144,27 +160,24 @@ class Measurements:
             )
         }  # fmt: skip
 
-    def damage(self, radii: list[float], *, guided: bool) -> Arrays:
+    def damage(self, radii: list[float]) -> Arrays:
         """Most displacement of the reconstruction at each budget, `(images, budgets)`.
 
         Args:
             radii: L2 budgets.
-            guided: whether to start along the round trip's leading eigenvector too. With many latent
-                units (more than `GUIDED_UNITS`) it costs more than it finds, and random starts stand in.
         """
         rows = self.originals_first(self.spec.damaged)
-        attack = partial(self._damage, rows=rows, radii=radii, guided=guided)
+        attack = partial(self._damage, rows=rows, radii=radii)
         arrays = self._in_chunks(attack, "damage", "untargeted attack", len(rows), IMAGES_AT_ONCE)
         return {**arrays, "images": self.index[rows]}
 
-    def _damage(self, chunk: slice, rows: NDArray[np.int64], radii: list[float], guided: bool) -> Arrays:
+    def _damage(self, chunk: slice, rows: NDArray[np.int64], radii: list[float]) -> Arrays:
         images = self.images[rows[chunk]]
-        vectors = attacks.leading_directions(self.ae, images, "round_trip") if guided else None
         attack = attacks.maximum_damage(
-            self.ae, images, radii, steps=self.spec.damage_steps, restarts=self.spec.damage_restarts + 2 * (not guided),
-            starts=None if vectors is None else torch.stack([vectors, -vectors]), seed=self.seed,
+            self.ae, images, radii, steps=self.spec.damage_steps, restarts=self.spec.damage_restarts,
+            seed=self.seed,
         )  # fmt: skip
-        return {"displacement": _plain(attack.displacement)}
+        return {"displacement": _plain(attack.displacement), "converged": attack.converged.cpu().numpy()}
 
     def spectra(self, active: NDArray[np.bool_]) -> Arrays:
         """Eigenvalues and condition numbers of encoder, decoder and round trip at each image.
@@ -202,13 +215,17 @@ class Measurements:
         }
         arrays: Arrays = {}
         for part, factor in factors.items():
-            spectrum = geometry.spectrum_of(factor, part, (), precision=self.ae.figures_dtype)
+            spectrum = geometry.spectrum_of(factor, part, (), precision=self.ae.dtype)
             arrays[f"{part}.eigenvalues"] = _plain(spectrum.eigenvalues)
             arrays[f"{part}.error"] = _plain(spectrum.error)
             if len(alive) >= 2:
-                arrays[f"{part}.condition"] = _plain(geometry.scores.condition_number(restricted[part], len(alive)))
+                limit = geometry.scores.resolvable_condition(len(alive), self.ae.dtype)
+                condition = _plain(geometry.scores.condition_number(restricted[part], len(alive)))
+                arrays[f"{part}.condition"] = np.minimum(condition, limit)
+                arrays[f"{part}.resolved"] = condition < limit
             else:
                 arrays[f"{part}.condition"] = np.full(len(images), np.nan)
+                arrays[f"{part}.resolved"] = np.full(len(images), True)
         return arrays
 
     def originals_first(self, count: int) -> NDArray[np.int64]:

@@ -88,4 +88,8 @@ def _given_pairs(images: Images, given: Integers) -> Integers:
         raise DataError(f"pairs name image {unknown[0]}, but there are images 0 to {images.index[-1]}")
     if (same := given[:, 0] == given[:, 1]).any():
         raise DataError(f"pair {int(np.flatnonzero(same)[0])} has one image as original and target")
+    if len(np.unique(given, axis=0)) < len(given):
+        raise DataError(
+            "some pairs are given more than once; each counts as an independent measurement, so name it once"
+        )
     return np.searchsorted(images.index, given)

@@ -44,7 +44,7 @@ def preserved(found: Found, seed: int) -> Iterator[None]:
 def _values(found: Found) -> Iterator[None]:
     """A forward pass may write buffers in place, replace them or register new ones; all of it is undone."""
     submodules = [child for module in found.modules for child in module.modules()]
-    registered = [(child, dict(child._buffers)) for child in submodules]
+    registered = [(c, dict(c._buffers)) for c in submodules if not isinstance(c, torch.jit.ScriptModule)]
     tensors = [*found.tensors, *(b for m in found.modules for b in m.buffers())]
     values = [(t, t.detach().clone()) for t in tensors]
     try:

@@ -28,7 +28,7 @@ class Probe:
         batch_dependence: largest difference between encodings alone and in a batch, relative.
         outside_bounds: share of reconstructed values outside the bounds.
         zero_gradients: share of inputs at which the gradient of the posterior mean vanishes.
-        behaviour: SHA-256 of the latents and reconstructions; what a fingerprint of weights cannot
+        behaviour: SHA-256 of the posteriors and reconstructions; what a fingerprint of weights cannot
             see, such as changed code, it does.
     """
 
@@ -71,7 +71,7 @@ def probe(ae: Autoencoder, images: Tensor) -> Probe:
         batch_dependence=_difference(posterior.mean[:1], alone.mean),
         outside_bounds=_share_outside(reconstruction, ae.bounds),
         zero_gradients=_zero_gradients(ae, images),
-        behaviour=_digest(posterior.mean, reconstruction),
+        behaviour=_digest(posterior.mean, posterior.std, reconstruction),
     )
 
 

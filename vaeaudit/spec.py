@@ -62,6 +62,6 @@ def preset_named(name: str) -> Spec:
     Raises:
         OptionError: there is no such preset.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise OptionError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -47,8 +47,13 @@ class Estimate:
     trusted: bool = True
 
     def __post_init__(self) -> None:
-        if self.low > self.high:
+        if self.n < 0:
+            raise OptionError(f"an estimate has at least no values behind it, got n = {self.n}")
+        if not self.low <= self.high:
             raise OptionError(f"an interval runs from low to high, got [{self.low}, {self.high}]")
+        slack = _ROUNDING * abs(self.value) if math.isfinite(self.value) else 0.0
+        if self.value < self.low - slack or self.value > self.high + slack:
+            raise OptionError(f"an interval holds its figure, got {self.value} outside [{self.low}, {self.high}]")
 
     def distrusted(self) -> Estimate:
         """The same figure, marked as not to be relied upon."""

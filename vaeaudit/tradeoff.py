@@ -15,6 +15,7 @@ from vaeaudit.statistics import CONFIDENCE, Estimate, estimate
 
 Floats = NDArray[np.float64]
 _PARAMETERS = 3
+FEWEST_STRENGTHS = _PARAMETERS + 1
 _ROUNDING = 1e-9
 REACHED = 0.05
 """A gap this small means that the target is reached: there is nothing left to saturate."""
@@ -139,10 +140,10 @@ def _area(x: Floats, y: Floats) -> float:
 
 def _curves(distortion: ArrayLike, gap: ArrayLike) -> tuple[Floats, Floats]:
     x, y = np.asarray(distortion, dtype=np.float64), np.asarray(gap, dtype=np.float64)
-    if x.shape != y.shape or x.ndim not in (1, 2) or x.shape[-1] < _PARAMETERS + 1:
+    if x.shape != y.shape or x.ndim not in (1, 2) or x.shape[-1] < FEWEST_STRENGTHS:
         raise DataError(
             f"distortion and gap expect one shape (strengths,) or (pairs, strengths) with at least "
-            f"{_PARAMETERS + 1} strengths, got {x.shape} and {y.shape}"
+            f"{FEWEST_STRENGTHS} strengths, got {x.shape} and {y.shape}"
         )
     return x, y
 

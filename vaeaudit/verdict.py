@@ -10,6 +10,9 @@ from vaeaudit.errors import OptionError
 from vaeaudit.statistics import Estimate
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
+PAIR_SCORES = frozenset({"hinge", "auddc", "linearity", "floor", "reach"})
+HOPELESS = 100
+"""No advice to take more samples than this many times those there are."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,13 @@ def judge(score: str, estimate: Estimate, bar: Bar, *, distrust: str = "") -> Ve
     elif _misses(estimate.low, estimate.high, bar):
         outcome, reason = "FAIL", ""
     else:
-        outcome, reason = "INCONCLUSIVE", _what_would_settle(estimate, bar)
+        outcome, reason = "INCONCLUSIVE", _what_would_settle(score, estimate, bar)
     return Verdict(score=score, bar=bar, estimate=estimate, outcome=outcome, reason=reason)
+
+
+def counted(score: str) -> str:
+    """What the n of a score counts."""
+    return "pairs" if score in PAIR_SCORES else "images"
 
 
 def _clears(low: float, high: float, bar: Bar) -> bool:
@@ -111,7 +119,7 @@ def _check_direction(score: str, estimate: Estimate, bar: Bar) -> None:
         raise OptionError(f"{score}: {better} is more robust, so the bar is {right}(...), got {wrong}({bar.value:g})")
 
 
-def _what_would_settle(estimate: Estimate, bar: Bar) -> str:
+def _what_would_settle(score: str, estimate: Estimate, bar: Bar) -> str:
     """An interval shrinks as 1/sqrt(n): how many more samples until it no longer straddles."""
     distance = abs(estimate.value - bar.value)
     half = (estimate.high - estimate.value) if bar.value >= estimate.value else (estimate.value - estimate.low)
@@ -119,5 +127,9 @@ def _what_would_settle(estimate: Estimate, bar: Bar) -> str:
         return "too few samples for an interval; audit more"
     if distance == 0:
         return "the figure lies on the bar"
-    needed = math.ceil(estimate.n * (half / distance) ** 2)
-    return f"about {max(needed - estimate.n, 1)} more would settle it"
+    ratio = half / distance
+    if (growth := ratio * ratio) > HOPELESS:
+        return "more samples are unlikely to settle it: the figure lies too close to the bar"
+    more = max(math.ceil(estimate.n * growth) - estimate.n, 1)
+    noun = counted(score)
+    return f"about {more} more {noun[:-1] if more == 1 else noun} would settle it"

@@ -9,11 +9,11 @@ import pytest
 from vaeaudit import health
 
 SOUND_MODEL: dict[str, Any] = {
-    "training": (), "weights_found": True, "encoder_noise": 0.0, "decoder_noise": 0.0,
+    "training": None, "weights_found": True, "encoder_noise": 0.0, "decoder_noise": 0.0,
     "batch_dependence": 1e-6, "outside_bounds": 0.0, "zero_gradients": 0.0,
 }  # fmt: skip
 SOUND_CURVES: dict[str, Any] = {
-    "pairs": 50, "excluded": 0, "censored": 0, "unconverged": 0.0, "poor_targets": 0, "floor": 0.01,
+    "pairs": 50, "excluded": 0, "non_finite": 0, "censored": 0, "unconverged": 0.0, "poor_targets": 0, "floor": 0.01,
 }  # fmt: skip
 
 
@@ -26,6 +26,7 @@ def test_a_sound_model_and_sound_curves_have_no_findings() -> None:
     ("change", "name", "severity", "spoiled", "spared"),
     [
         ({"training": ("Dropout",)}, "training_mode", "warning", [], ["hinge"]),
+        ({"training": ()}, "training_mode", "info", [], ["hinge"]),
         ({"weights_found": False}, "weights_not_found", "warning", [], ["hinge"]),
         ({"encoder_noise": 0.1}, "stochastic_encoder", "invalid", ["hinge", "encoder.trace"], ["decoder.trace"]),
         ({"decoder_noise": 0.1}, "stochastic_decoder", "invalid", ["auddc", "decoder.trace"], ["encoder.trace"]),
@@ -51,7 +52,8 @@ def test_each_fault_of_a_model_is_named(
         ({"excluded": 3}, "excluded_pairs", "warning", [], ["hinge"]),
         ({"excluded": 26}, "excluded_pairs", "invalid", ["hinge", "auddc"], ["encoder.trace"]),
         ({"censored": 3}, "curves_not_saturating", "warning", [], ["hinge"]),
-        ({"censored": 25}, "curves_not_saturating", "invalid", ["hinge"], ["auddc"]),
+        ({"censored": 25}, "curves_not_saturating", "invalid", ["hinge", "auddc"], ["damage"]),
+        ({"non_finite": 1}, "non_finite_under_attack", "invalid", ["hinge", "auddc"], ["encoder.trace"]),
         ({"unconverged": 0.1}, "attack_not_converged", "warning", [], ["hinge"]),
         ({"unconverged": 0.3}, "attack_not_converged", "invalid", ["hinge", "auddc"], ["encoder.trace"]),
         ({"poor_targets": 20}, "poor_targets", "warning", [], ["hinge"]),
@@ -72,3 +74,10 @@ def test_too_few_active_units_spoil_condition_numbers_alone() -> None:
     finding = health.finding_few_active_units(1)
     assert finding.invalidates("round_trip.condition_number")
     assert not finding.invalidates("round_trip.spectral_radius")
+
+
+def test_an_untargeted_attack_that_still_gains_spoils_damage_alone() -> None:
+    assert health.finding_damage_not_converged(0.1).severity == "warning"
+    finding = health.finding_damage_not_converged(0.3)
+    assert finding.invalidates("damage_gain")
+    assert not finding.invalidates("hinge")

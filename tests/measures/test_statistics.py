@@ -124,6 +124,29 @@ def test_an_interval_must_run_upwards() -> None:
         Estimate(value=0.7, low=1.0, high=0.5, n=3)
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "n", "message"),
+    [
+        (0.5, 0.4, 0.6, -1, "got n = -1"),
+        (0.5, math.nan, 0.6, 3, r"an interval runs from low to high, got \[nan, 0.6\]"),
+        (0.5, 0.4, math.nan, 3, r"an interval runs from low to high, got \[0.4, nan\]"),
+        (0.3, 0.4, 0.6, 3, r"an interval holds its figure, got 0.3 outside \[0.4, 0.6\]"),
+        (0.7, 0.4, 0.6, 3, r"an interval holds its figure, got 0.7 outside \[0.4, 0.6\]"),
+        (INF, 0.4, 0.6, 3, r"an interval holds its figure, got inf outside \[0.4, 0.6\]"),
+    ],
+)
+def test_an_estimate_that_contradicts_itself_is_refused(
+    value: float, low: float, high: float, n: int, message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        Estimate(value=value, low=low, high=high, n=n)
+
+
+def test_rounding_is_no_contradiction() -> None:
+    found = estimate(np.full(12, 0.1), statistic="mean")
+    assert found.value > found.high
+
+
 def test_distrust_changes_nothing_but_the_mark() -> None:
     found = estimate(np.arange(10.0))
     assert found.distrusted() == Estimate(

@@ -115,6 +115,33 @@ def test_a_doubt_says_how_many_more_would_settle_it(
     assert int(words[1]) == pytest.approx(more, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("score", "noun"),
+    [
+        ("hinge", "pairs"),
+        ("auddc", "pairs"),
+        ("reach", "pairs"),
+        ("damage", "images"),
+        ("damage_gain", "images"),
+        ("reconstruction_error", "images"),
+        ("encoder.trace", "images"),
+    ],
+)
+def test_a_doubt_says_what_it_takes_more_of(score: str, noun: str) -> None:
+    reason = judge(score, _figure(0.25, 0.5, 0.75, n=10), at_least(0.375)).reason
+    assert reason == f"about 30 more {noun} would settle it"
+
+
+def test_one_more_is_not_plural() -> None:
+    assert judge("hinge", _figure(0.4, 0.5, 0.6), at_least(0.4 + 1e-9)).reason == "about 1 more pair would settle it"
+
+
+@pytest.mark.parametrize("distance", [0.1 / 10.1, 1e-9, 1e-160, 5e-324])
+def test_a_figure_too_close_to_the_bar_gets_no_absurd_advice(distance: float) -> None:
+    reason = judge("hinge", _figure(-0.1, distance, 0.1), at_least(0.0)).reason
+    assert reason == "more samples are unlikely to settle it: the figure lies too close to the bar"
+
+
 def test_a_doubt_that_no_sample_settles_says_so() -> None:
     assert judge("hinge", _figure(0.4, 0.5, 0.6), at_least(0.5)).reason == "the figure lies on the bar"
     assert (

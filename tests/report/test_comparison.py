@@ -133,6 +133,21 @@ def test_different_metrics_budgets_or_units_are_not_comparable(make_report: Make
     assert _change(comparison, "reconstruction_error").reason == "unit input units against unit grey levels"
 
 
+@pytest.mark.parametrize("score", ["condition_number", "active_units"])
+def test_scores_of_the_mean_are_compared_whatever_the_encoders_metric(make_report: MakeReport, score: str) -> None:
+    old = make_report()
+    assert old.encoder is not None
+    assert old.decoder is not None
+    new = dataclasses.replace(
+        old,
+        encoder=dataclasses.replace(old.encoder, metric="mean"),
+        decoder=dataclasses.replace(old.decoder, metric="other"),
+    )
+    comparison = compare(old, new)
+    assert _change(comparison, f"encoder.{score}").outcome == "no clear difference"
+    assert _change(comparison, f"decoder.{score}").outcome == "not comparable"
+
+
 def test_a_different_reach_carries_the_caveat_about_the_hinge(make_report: MakeReport) -> None:
     caveats = compare(make_report(reach=6.0), make_report(reach=3.0)).caveats
     assert len(caveats) == 1

@@ -161,6 +161,22 @@ def test_a_report_of_another_shape_says_where(make_report: MakeReport, changes: 
         ("hinge", "low", 9.0, "report.hinge: an interval runs from low to high"),
         ("curves", "gap", [[1.0], [1.0, 2.0]], "report.curves.gap: expected an array of float64"),
         ("curves", "originals", [10**30], "report.curves.originals: expected an array of int64"),
+        ("curves", "originals", [1.7] * 50, "report.curves.originals: expected a int, got '1.7'"),
+        ("curves", "excluded", ["false"] * 50, "report.curves.excluded: expected a bool, got 'false'"),
+        ("curves", "excluded", [0] * 50, "report.curves.excluded: expected a bool, got '0'"),
+        ("curves", "reach", [None] * 50, "report.curves.reach: expected a number, got 'None'"),
+        ("curves", "hinge", [0.5], r"report.curves: Curves.hinge has shape \(1,\), expected \(50,\)"),
+        ("curves", "gap", [[0.5]], r"report.curves: Curves.gap has shape \(1, 1\), expected \(50, 24\)"),
+        ("curves", "strengths", 1.0, r"report.curves: Curves.strengths has shape \(\), expected \(1,\)"),
+        ("damage", "radii", [], r"report.damage: Damage.radii has shape \(0,\), expected at least one"),
+        ("damage", "gains", [], r"report.damage: Damage.gains has shape \(0,\), expected \(3,\)"),
+        ("damage", "displacement", [[1.0]], r"Damage.displacement has shape \(1, 1\), expected \(32, 3\)"),
+        ("encoder", "eigenvalues", [1.0], r"report.encoder: GeometryScores.eigenvalues has shape \(1,\), expected"),
+        ("encoder", "images", [[0]], r"report.encoder: GeometryScores.images has shape \(1, 1\), expected \(1,\)"),
+        ("hinge", "n", -1, "report.hinge: an estimate has at least no values behind it, got n = -1"),
+        ("hinge", "low", "NaN", "report.hinge: an interval runs from low to high"),
+        ("hinge", "value", 9.0, "report.hinge: an interval holds its figure"),
+        ("hinge", "value", 10**400, "report.hinge.value: expected a number that a float can hold"),
     ],
 )
 def test_a_wrong_value_inside_says_where(
@@ -170,6 +186,58 @@ def test_a_wrong_value_inside_says_where(
     data = _tampered(report, **{part: {**report.to_dict()[part], field: value}})
     with pytest.raises(ReportError, match=message):
         AuditReport.from_dict(data)
+
+
+def test_damage_without_a_budget_is_refused(make_report: MakeReport) -> None:
+    damage = make_report().damage
+    assert damage is not None
+    nothing = {"radii": np.zeros(0), "displacement": np.zeros((32, 0)), "estimates": (), "gains": ()}
+    with pytest.raises(ReportError, match=r"Damage.radii has shape \(0,\), expected at least one entry"):
+        dataclasses.replace(damage, **nothing)
+
+
+def test_curves_of_no_pair_are_refused(make_report: MakeReport) -> None:
+    with pytest.raises(ReportError, match=r"Curves.\w+ has shape \(0,.*expected at least one entry"):
+        make_report(pairs=0, gallery=False, hinge=NO_FIGURE)
+
+
+def test_a_lone_surrogate_in_a_name_survives(make_report: MakeReport, tmp_path: Path) -> None:
+    report = make_report(name="vae \ud800 ü")
+    assert load(report.save(tmp_path)) == report
+    assert "ü" in (tmp_path / "report.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("gallery", [True, False])
+def test_pictures_of_another_report_are_never_loaded(make_report: MakeReport, tmp_path: Path, gallery: bool) -> None:
+    mine = make_report(gallery=gallery)
+    folder = mine.save(tmp_path / "mine")
+    other = make_report(name="other", seed=1).save(tmp_path / "other")
+    (folder / "arrays.npz").write_bytes((other / "arrays.npz").read_bytes())
+    assert load(folder) == dataclasses.replace(mine, gallery=None)
+
+
+def test_a_save_cut_short_leaves_the_older_report_without_pictures(
+    make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = make_report()
+    old.save(tmp_path)
+
+    def fail(report: AuditReport) -> str:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr("vaeaudit.report.html.render", fail)
+    with pytest.raises(RuntimeError, match="power cut"):
+        make_report(seed=1).save(tmp_path)
+    assert load(tmp_path) == dataclasses.replace(old, gallery=None)
+
+
+def test_whitespace_of_the_json_does_not_part_a_report_from_its_pictures(
+    make_report: MakeReport, tmp_path: Path
+) -> None:
+    report = make_report()
+    file = report.save(tmp_path) / "report.json"
+    file.write_text(json.dumps(json.loads(file.read_text())))
+    assert load(tmp_path) == report
 
 
 def test_damaged_arrays_say_how_to_go_on_without_them(make_report: MakeReport, tmp_path: Path) -> None:

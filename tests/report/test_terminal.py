@@ -183,3 +183,18 @@ def test_a_comparison_fits_eighty_columns_and_names_outcomes_and_caveats(make_re
     assert "[b]old (old) against new (new)" in text
     assert _row(text, "Hinge").split()[-1] == "better"
     assert "Caveat: Reach differs clearly" in text
+
+
+def test_a_comparison_says_below_the_table_why_scores_are_not_comparable(make_report: MakeReport) -> None:
+    old = make_report()
+    assert old.encoder is not None
+    new = dataclasses.replace(old, encoder=dataclasses.replace(old.encoder, metric="mean"), decoder=None)
+    console, file = _console()
+    print_comparison(compare(old, new), console)
+    table, _, below = file.getvalue().partition("n/a not comparable, ")
+    assert table.count("n/a") == 6 + 8
+    assert "metric" not in table
+    below = _flat(below)
+    assert below.count("wasserstein metric against mean metric: Encoder spectral radius; Encoder effective rank") == 1
+    assert below.count("n/a not comparable, the new report lacks it: Decoder spectral radius; ") == 1
+    assert max(map(len, file.getvalue().splitlines())) <= 80

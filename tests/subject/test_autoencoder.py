@@ -37,7 +37,7 @@ def test_weights_device_and_precision_are_found_through(way: str, net: Net) -> N
     assert ae.dtype == ae.figures_dtype == torch.float64
     assert ae.training_modules() == ("Dropout",)
     net.eval()
-    assert ae.training_modules() == ()
+    assert ae.training_modules() is None
 
 
 def test_a_name_rebound_after_construction_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:

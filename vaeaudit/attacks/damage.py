@@ -13,12 +13,16 @@ from torch import Tensor
 from vaeaudit.attacks.objective import checked_inputs, gradient_of
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.batches import micro_batched
-from vaeaudit.errors import OptionError
+from vaeaudit.divergences import divergence_named
+from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.geometry import encoder_spectrum, round_trip_spectrum
 from vaeaudit.optimize import ascend, project_l2, project_linf, stretch_l2
 
 Norm = Literal["l2", "linf"]
 NORMS: tuple[Norm, ...] = ("l2", "linf")
+GUIDED_UNITS = 64
+_LINEAR = 0.02
+"""Share of the smallest budget at which the model counts as linear."""
 SPECTRAL_METRICS = ("wasserstein", "fisher", "mean", "round_trip")
 
 
@@ -31,6 +35,8 @@ class MaximumDamage:
         adversarial: x + d, `(images, budgets, *event)`.
         distortion: the norm of d, `(images, budgets)`.
         displacement: L2(r(x + d) - r(x)) of the mean reconstructions, input units, `(images, budgets)`.
+        divergence: KL(q(z|x+d) || q(z|x)), or the squared L2 distance of deterministic codes,
+            `(images, budgets)`.
         converged: whether the last accepted step gained less than 0.1 %, `(images, budgets)`;
             always true for a closed-form step.
         gradient_evaluations: spent on each image, `(images,)`.
@@ -41,9 +47,15 @@ class MaximumDamage:
     adversarial: Tensor
     distortion: Tensor
     displacement: Tensor
+    divergence: Tensor
     converged: Tensor
     gradient_evaluations: Tensor
     norm: Norm
+
+    @property
+    def objective(self) -> Tensor:
+        """What was maximised: the displacement."""
+        return self.displacement
 
 
 def maximum_damage(
@@ -69,20 +81,23 @@ def maximum_damage(
         radius: one budget or several, input units.
         norm: "l2" or "linf".
         steps: gradient evaluations for each start.
-        restarts: random starts.
-        starts: further starting directions, `(starts, images, *event)`, such as leading eigenvectors.
+        restarts: random starts, each tried in both directions.
+        starts: further starting directions, `(starts, images, *event)`; None takes the round trip's leading
+            eigenvector in both directions, where there are few enough latent units to afford it.
         seed: seed of the random starts.
 
     Raises:
         OptionError: unknown norm, or a budget that is not positive.
         GradientError: no gradient reaches the input.
     """
+    if steps < 1 or restarts < 0:
+        raise OptionError(f"maximum_damage expects steps >= 1 and restarts >= 0, got {steps} and {restarts}")
     images, radii = _checked(ae, images, radius, norm)
-    directions = _directions(images, starts, restarts, seed)
+    directions = _directions(images, _guides(ae, images) if starts is None else starts, restarts, seed)
     with ae.at_rest(seed):
         distortions, gains = _climb(ae, images, radii, norm, directions, steps)
     spent = torch.full(
-        (len(images),), (steps + 1) * len(directions) * len(radii), dtype=torch.long, device=images.device
+        (len(images),), (steps + 1) * len(directions) * (len(radii) + 1), dtype=torch.long, device=images.device
     )
     return _result(ae, images, distortions, radii, norm, gains < 1e-3, spent)
 
@@ -116,6 +131,18 @@ def spectral(
     )
 
 
+def _guides(ae: Autoencoder, images: Tensor) -> Tensor | None:
+    with ae.at_rest():
+        units = ae.examine(images[:1]).mean.numel()
+    if units > GUIDED_UNITS:
+        return None
+    try:
+        vectors = leading_directions(ae, images, "round_trip")
+    except ModelError:
+        return None
+    return torch.stack([vectors, -vectors])
+
+
 def leading_directions(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
     """Dominant eigenvector of a metric at each image, `(images, n)`.
 
@@ -146,6 +173,7 @@ def _directions(images: Tensor, starts: Tensor | None, restarts: int, seed: int)
     """Starting directions of unit length, `(starts, images, n)`; the random ones are the same for all images."""
     n = images[0].numel()
     noise = torch.randn(max(restarts, 0 if starts is not None else 1), n, generator=torch.Generator().manual_seed(seed))
+    noise = torch.cat([noise, -noise])
     directions = noise.to(images)[:, None].expand(-1, len(images), -1)
     if starts is not None:
         directions = torch.cat([starts.to(images).reshape(-1, len(images), n), directions])
@@ -161,27 +189,33 @@ def _box(ae: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
 def _climb(
     ae: Autoencoder, images: Tensor, radii: Tensor, norm: Norm, directions: Tensor, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Best distortion of each image at each budget `(images, budgets, n)`, and its last gain."""
+    """Best distortion of each image at each budget `(images, budgets, n)`, and its last gain.
+
+    A first climb inside a tiny ball, where the model is as good as linear, is a power iteration
+    towards the leading direction of the round trip; each ball then starts from the best of the
+    given directions, of what the smaller ball found, and of that stretched.
+    """
     count = len(directions)
     repeated = images.repeat(count, *[1] * (images.ndim - 1))
     low, high = _box(ae, repeated)
     clean = ae.reconstructions(images).repeat(count, *[1] * (images.ndim - 1))
+    given = directions.flatten(0, 1)
     found, gains = [], []
-    previous: Tensor | None = None
-    for r in radii:
+    start = _step(given, (_LINEAR * radii[0]).expand(len(repeated)), low, high, norm)
+    for r in torch.cat([_LINEAR * radii[:1], radii]):
         radius = r.expand(len(repeated))
-        start = _step(directions.flatten(0, 1), radius, low, high, norm)
-        start = start if previous is None else _better(ae, repeated, clean, start, previous)
+        for candidate in (_step(given, radius, low, high, norm), _step(start, radius, low, high, norm)):
+            start = _better(ae, repeated, clean, start, candidate)
         best = ascend(
             partial(_displacement, ae, repeated, clean), start, radius,
             project=partial(_project(norm), radius=radius, lower=low, upper=high), steepest=_steepest(norm), steps=steps,
         )  # fmt: skip
-        previous = best.point
+        start = best.point
         top = best.value.view(count, -1).argmax(0)
         chosen = torch.arange(len(images), device=images.device)
         found.append(best.point.view(count, len(images), -1)[top, chosen])
         gains.append(best.last_gain.view(count, -1)[top, chosen])
-    return torch.stack(found, 1), torch.stack(gains, 1)
+    return torch.stack(found[1:], 1), torch.stack(gains[1:], 1)
 
 
 def _better(ae: Autoencoder, images: Tensor, clean: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -241,9 +275,19 @@ def _result(
     with ae.at_rest():
         clean = ae.reconstructions(images)
         after = ae.reconstructions(adversarial.flatten(0, 1)).reshape(len(images), len(radii), -1)
+        divergence = _latent_divergence(ae, images, adversarial)
     displacement = (after - clean.flatten(1)[:, None]).double().norm(dim=2)
+    converged = converged & displacement.isfinite()
     return MaximumDamage(
-        radii=radii, adversarial=adversarial, displacement=displacement,
+        radii=radii, adversarial=adversarial, displacement=displacement, divergence=divergence,
         distortion=moved.norm(dim=2) if norm == "l2" else moved.abs().amax(2),
         converged=converged, gradient_evaluations=spent, norm=norm,
     )  # fmt: skip
+
+
+def _latent_divergence(ae: Autoencoder, images: Tensor, adversarial: Tensor) -> Tensor:
+    """Delta(q(z|x+d), q(z|x)), `(images, budgets)`."""
+    clean, attacked = ae.posteriors(images), ae.posteriors(adversarial.flatten(0, 1))
+    rows = torch.arange(len(images), device=images.device).repeat_interleave(adversarial.shape[1])
+    _, divergence = divergence_named("kl", deterministic=clean.log_variance is None)
+    return divergence(attacked, clean[rows]).double().view(adversarial.shape[:2])

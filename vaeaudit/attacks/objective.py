@@ -26,6 +26,7 @@ def checked_inputs(ae: Autoencoder, inputs: Tensor, what: str) -> Tensor:
     Raises:
         DataError: no batch of finite inputs inside the bounds.
     """
+    inputs = torch.as_tensor(inputs)
     if inputs.ndim < 2 or len(inputs) == 0:
         raise DataError(f"{what} expect the shape (batch, *event) with at least one row, got {tuple(inputs.shape)}")
     placed = inputs.detach().to(device=ae.device or inputs.device, dtype=ae.figures_dtype)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,7 @@ STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
 }
 """Named series. Paper A summed the divergence over a batch of 100 copies: its C is 100 times ours."""
 EXAMINED = 8
+_BYTES_A_VALUE = 120
 _SCOUT_EVERY = 4
 _ROUNDS = 3
 _IMPROVEMENT = 1e-5
@@ -99,6 +101,8 @@ def targeted(
         OptionError: unknown divergence or penalty, or unusable strengths.
         GradientError: no gradient reaches the input.
     """
+    if restarts < 0:
+        raise OptionError(f"restarts expects 0 or more, got {restarts}")
     originals, targets = _checked(ae, originals, targets)
     with ae.at_rest(seed):
         objective, name = _prepare(ae, originals, targets, divergence, penalty)
@@ -129,7 +133,7 @@ def _prepare(
 
 def pairs_at_once(n: int, strengths: int) -> int:
     """Pairs whose problems are solved in one batch, for inputs of `n` elements."""
-    return max(1, min(PAIRS_AT_ONCE, STATE_BYTES // (4 * 30 * n * strengths)))
+    return max(1, min(PAIRS_AT_ONCE, STATE_BYTES // (_BYTES_A_VALUE * n * strengths)))
 
 
 def strength_series(
@@ -164,8 +168,10 @@ def _automatic(objective: LatentObjective, targets: Tensor, count: int) -> Tenso
 
 
 def _series(strengths: Strengths, objective: LatentObjective, targets: Tensor) -> Tensor:
-    if strengths is None or (isinstance(strengths, int) and strengths > 0):
-        return _automatic(objective, targets, strengths or AUTOMATIC)
+    if isinstance(strengths, bool):
+        raise OptionError(f"strengths expects numbers C >= 0, how many, or the name of a series, got {strengths}")
+    if strengths is None or (isinstance(strengths, (int, np.integer)) and strengths > 0):
+        return _automatic(objective, targets, AUTOMATIC if strengths is None else int(strengths))
     if isinstance(strengths, str):
         if strengths not in STRENGTH_SERIES:
             raise OptionError(
@@ -176,7 +182,8 @@ def _series(strengths: Strengths, objective: LatentObjective, targets: Tensor) -
         series = _numbers(strengths)
     if series.ndim != 1 or len(series) == 0 or not bool((series.isfinite() & (series >= 0)).all()):
         raise OptionError(f"strengths expects a list of finite numbers C >= 0, got {strengths!r}")
-    return series.sort().values.to(targets.device)
+    ascending: Tensor = series.unique()
+    return ascending.to(targets.device)
 
 
 def _numbers(strengths: object) -> Tensor:
@@ -187,7 +194,7 @@ def _numbers(strengths: object) -> Tensor:
 
 
 def _checked(ae: Autoencoder, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    if originals.shape != targets.shape:
+    if tuple(originals.shape) != tuple(targets.shape):
         raise DataError(
             f"originals and targets expect one shape (pairs, *event), got {tuple(originals.shape)} and {tuple(targets.shape)}"
         )

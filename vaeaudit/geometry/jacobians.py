@@ -70,7 +70,7 @@ def batched_jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Te
     ones if the model has an operation without forward mode). Chunked to a fixed memory.
 
     Raises:
-        ModelError: one row's Jacobian alone is too large.
+        ModelError: one row's Jacobian alone is too large, or holds NaN or infinite values.
         GradientError: no gradient flows.
     """
     with torch.no_grad():
@@ -83,7 +83,10 @@ def batched_jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Te
             f"(the smaller side may be {SMALL_SIDE} at most, and the whole {BYTES_OF_ONE >> 20} MiB)"
         )
     size = max(1, min(len(inputs), BYTES_AT_ONCE // one))
-    return torch.cat([_jacobian(function, part, outputs) for part in inputs.split(size)])
+    jacobian = torch.cat([_jacobian(function, part, outputs) for part in inputs.split(size)])
+    if not bool(jacobian.isfinite().all()):
+        raise ModelError("a Jacobian of the model holds NaN or infinite values")
+    return jacobian
 
 
 def _jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor, outputs: int) -> Tensor:
@@ -122,9 +125,17 @@ def _reverse(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     outputs = function(inputs)
     if not outputs.requires_grad:
         raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
-    rows = []
     count = outputs.shape[1]
-    for i in range(count):
-        (row,) = torch.autograd.grad(outputs[:, i].sum(), inputs, retain_graph=i < count - 1)
-        rows.append(row.flatten(1))
+    try:
+        rows = [_row(outputs, inputs, i, keep=i < count - 1) for i in range(count)]
+    except RuntimeError as error:
+        if "retain_graph" not in str(error):
+            raise
+        # compiled functions give their forward pass away: each row takes one of its own
+        rows = [_row(function(inputs), inputs, i, keep=False) for i in range(count)]
     return torch.stack(rows, 1)
+
+
+def _row(outputs: Tensor, inputs: Tensor, i: int, *, keep: bool) -> Tensor:
+    (row,) = torch.autograd.grad(outputs[:, i].sum(), inputs, retain_graph=keep)
+    return row.flatten(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -57,6 +59,21 @@ def condition_number(factor: Tensor, rank: int) -> Tensor:
     smallest = values[:, min(rank, values.shape[1]) - 1]
     ratio: Tensor = values[:, 0] / smallest.clamp_min(torch.finfo(torch.float64).tiny)
     return ratio.sqrt()
+
+
+def resolvable_condition(rank: int, precision: torch.dtype) -> float:
+    """Largest condition number that can be told from rounding noise.
+
+    Singular values of a Jacobian computed in some precision are known to about rank * eps of the
+    largest; their squares, from a float64 Gram matrix, to rank * eps of float64.
+
+    Args:
+        rank: number of active units.
+        precision: that the model computes in.
+    """
+    of_model = rank * torch.finfo(precision).eps
+    of_gram = math.sqrt(rank * torch.finfo(torch.float64).eps)
+    return 1 / max(of_model, of_gram)
 
 
 def active_units(variances: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.errors import OptionError
+from vaeaudit.errors import DataError, OptionError
 from vaeaudit.geometry.jacobians import Jacobians, decoder_jacobian, encoder_jacobians
 
 ENCODER_METRICS = ("wasserstein", "mean", "fisher")
@@ -92,7 +92,7 @@ def _spectrum(
     ae: Autoencoder, factor: Tensor, metric: str, points: Tensor, top: int | None, eigenvectors: bool
 ) -> Spectrum:
     event = tuple(points.shape[1:])
-    return spectrum_of(factor, metric, event, precision=ae.figures_dtype, top=top, eigenvectors=eigenvectors)
+    return spectrum_of(factor, metric, event, precision=ae.dtype, top=top, eigenvectors=eigenvectors)
 
 
 def encoder_factor(jacobians: Jacobians, metric: str) -> Tensor:
@@ -177,4 +177,7 @@ def _rounding(values: Tensor, rank: int, precision: torch.dtype) -> Tensor:
 
 
 def _placed(ae: Autoencoder, inputs: Tensor) -> Tensor:
+    inputs = torch.as_tensor(inputs)
+    if inputs.ndim < 2 or len(inputs) == 0 or not bool(inputs.isfinite().all()):
+        raise DataError(f"a spectrum expects finite inputs of shape (batch, ...), got {tuple(inputs.shape)}")
     return inputs.detach().to(device=ae.device or inputs.device, dtype=ae.figures_dtype)

@@ -7,6 +7,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,16 +78,28 @@ def _dataclass(kind: Any, data: Any, where: str) -> Any:
     values = {name: from_builtin(hints[name], data[name], f"{where}.{name}") for name in names}
     try:
         return kind(**values)
-    except OptionError as error:
+    except (OptionError, ReportError) as error:
         raise ReportError(f"{where}: {error}") from error
 
 
 def _array(kind: Any, data: Any, where: str) -> np.ndarray[Any, Any]:
     dtype = typing.get_args(typing.get_args(kind)[1])[0]
     try:
-        return np.array(data, dtype=dtype)
+        array = np.array(data, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise ReportError(f"{where}: expected an array of {dtype.__name__}: {error}") from error
+    kind = {"b": bool, "i": int, "f": float}[array.dtype.kind]
+    for item in _leaves(data):
+        _scalar(kind, item, where)
+    return array
+
+
+def _leaves(data: Any) -> Iterator[Any]:
+    if isinstance(data, list):
+        for item in data:
+            yield from _leaves(item)
+    else:
+        yield data
 
 
 def _scalar(kind: Any, data: Any, where: str) -> Any:
@@ -96,7 +109,10 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
         if isinstance(data, str) and data in _NON_FINITE:
             return _NON_FINITE[data]
         _expect(isinstance(data, (int, float)) and not isinstance(data, bool), "a number", data, where)
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError as error:
+            raise ReportError(f"{where}: expected a number that a float can hold, got a larger one") from error
     _expect(isinstance(data, kind) and (kind is bool or not isinstance(data, bool)), f"a {kind.__name__}", data, where)
     return data
 
@@ -106,9 +122,10 @@ def _expect(condition: bool, expected: str, data: Any, where: str) -> None:
         raise ReportError(f"{where}: expected {expected}, got {str(data)[:60]!r}")
 
 
-def write_json(data: Any) -> str:
-    """Strict JSON: NaN and the infinities become the strings "NaN", "Infinity", "-Infinity"."""
-    return json.dumps(_spell_non_finite(data), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+def write_json(data: Any) -> bytes:
+    """Strict JSON in UTF-8: NaN and the infinities become the strings "NaN", "Infinity", "-Infinity"."""
+    text = json.dumps(_spell_non_finite(data), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # UTF-8 has no lone surrogate; as \ud800 it is JSON's own escape
 
 
 def _spell_non_finite(data: Any) -> Any:

@@ -19,6 +19,8 @@ from vaeaudit.statistics import CONFIDENCE, RESAMPLES, SMALLEST_SAMPLE, Estimate
 Outcome = Literal["better", "worse", "different", "no clear difference", "not comparable"]
 PAIRED = ("hinge", "auddc", "reach")
 """Scores with one figure a pair, which the same pairs allow to be compared pair by pair."""
+FROM_MEANS = ("encoder.condition_number", "encoder.active_units")
+"""Scores of the posterior's mean alone, the same whatever the encoder's metric (definitions D8, D9)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +125,9 @@ def _measured_with(name: str, report: AuditReport) -> str | None:
         return None
     if name.startswith("damage") and report.damage is not None:
         return f"budget {setting(report.damage.radii[len(report.damage.radii) // 2])} {estimate.unit}".strip()
-    scores = getattr(report, name.partition(".")[0])
-    return f"{scores.metric} metric {estimate.unit}".strip() if "." in name else f"unit {estimate.unit or 'none'}"
+    if "." in name and name not in FROM_MEANS:
+        return f"{getattr(report, name.partition('.')[0]).metric} metric {estimate.unit}".strip()
+    return f"unit {estimate.unit or 'none'}"
 
 
 def _same_pairs(old: AuditReport, new: AuditReport) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import os
 import zipfile
@@ -19,12 +20,15 @@ from vaeaudit.errors import OptionError, ReportError
 from vaeaudit.files import write_atomically
 from vaeaudit.health import Finding
 from vaeaudit.report import codec
+from vaeaudit.report.shapes import check_shapes
 from vaeaudit.score_names import DIRECTIONS, full_name
 from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Bar, Verdict, judge
 
 SCHEMA = 1
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
+_OWNER = "report"
+"""Name of the array that says which report.json the pictures belong to."""
 
 NOT_MEASURED = Estimate(value=math.nan, low=-math.inf, high=math.inf, n=0, trusted=False)
 
@@ -76,6 +80,12 @@ class Curves:
     linearity: Floats
     auddc: Floats
 
+    def __post_init__(self) -> None:
+        pairs, strengths = self.originals.size, self.strengths.size
+        grids = dict.fromkeys(("distortion", "gap", "divergence", "objective", "converged"), (pairs, strengths))
+        columns = {f.name: (pairs,) for f in dataclasses.fields(self) if f.name not in grids}
+        check_shapes(self, {**columns, **grids, "strengths": (strengths,)})
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Damage:
@@ -94,6 +104,11 @@ class Damage:
     images: Integers
     estimates: tuple[Estimate, ...]
     gains: tuple[Estimate, ...]
+
+    def __post_init__(self) -> None:
+        images, budgets = self.images.size, self.radii.size
+        check_shapes(self, {**dict.fromkeys(("radii", "estimates", "gains"), (budgets,)), "images": (images,)})
+        check_shapes(self, {"displacement": (images, budgets)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,6 +140,10 @@ class GeometryScores:
     active_units: Estimate
     eigenvalues: Floats
     images: Integers
+
+    def __post_init__(self) -> None:
+        images, rank = self.images.size, self.eigenvalues.shape[-1] if self.eigenvalues.ndim else 0
+        check_shapes(self, {"images": (images,), "eigenvalues": (images, rank)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,7 +210,7 @@ class AuditReport:
         curves: the trade-off curves.
         health: findings on whether the figures can be trusted.
         provenance: everything needed to repeat the run.
-        gallery: pictures; None after loading a report.json that lost its arrays.npz.
+        gallery: pictures; None after loading a report.json without its own arrays.npz.
     """
 
     name: str
@@ -230,7 +249,7 @@ class AuditReport:
                 for part in dataclasses.fields(value):
                     if isinstance(score := getattr(value, part.name), Estimate):
                         yield f"{field.name}.{part.name}", score
-            elif isinstance(value, Damage) and value.estimates:
+            elif isinstance(value, Damage):
                 middle = len(value.estimates) // 2
                 yield "damage", value.estimates[middle]
                 yield "damage_gain", value.gains[middle]
@@ -290,15 +309,20 @@ class AuditReport:
         return dataclasses.replace(report, gallery=gallery)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write report.json, report.html and arrays.npz, each atomically; returns the folder."""
+        """Write report.json, report.html and arrays.npz, each atomically; returns the folder.
+
+        The arrays come first and hold a digest of the JSON they belong to, so that a save that is
+        cut short leaves the older report, which then loads without pictures.
+        """
         from vaeaudit.report.html import render
 
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        arrays = {} if self.gallery is None else _fields(self.gallery)
+        data = self.to_dict()
+        arrays = {_OWNER: np.array(_digest(data)), **({} if self.gallery is None else _fields(self.gallery))}
         write_atomically(path / ARRAYS_NAME, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-        write_atomically(path / HTML_NAME, lambda file: file.write(render(self).encode()))
-        write_atomically(path / JSON_NAME, lambda file: file.write(codec.write_json(self.to_dict()).encode()))
+        write_atomically(path / HTML_NAME, lambda file: file.write(render(self).encode(errors="replace")))
+        write_atomically(path / JSON_NAME, lambda file: file.write(codec.write_json(data)))
         return path
 
     def __str__(self) -> str:
@@ -310,25 +334,35 @@ class AuditReport:
 def load(path: str | os.PathLike[str]) -> AuditReport:
     """Load a saved report from its folder or its report.json; equal to what was saved.
 
+    Pictures are only ever the report's own: where arrays.npz is missing or belongs to another
+    report.json (copied, edited since, or left by a save that was cut short), `gallery` is None.
+
     Raises:
         ReportError: there is no report, or it cannot be read.
     """
     file = Path(path)
     file = file / JSON_NAME if file.is_dir() else file
     data = codec.read_json(file)
-    return AuditReport.from_dict(data, _load_gallery(file.with_name(ARRAYS_NAME)))
+    report = AuditReport.from_dict(data)
+    return dataclasses.replace(report, gallery=_load_gallery(file.with_name(ARRAYS_NAME), _digest(data)))
+
+
+def _digest(data: dict[str, Any]) -> str:
+    """SHA-256 of a report's JSON, whatever its whitespace."""
+    return hashlib.sha256(codec.write_json(data)).hexdigest()
 
 
 def _fields(value: Any) -> dict[str, NDArray[Any]]:
     return {f.name: np.asarray(getattr(value, f.name)) for f in dataclasses.fields(value)}
 
 
-def _load_gallery(path: Path) -> Gallery | None:
+def _load_gallery(path: Path, owner: str) -> Gallery | None:
+    """The pictures of the report of that digest; None if there are none or they are another's."""
     if not path.exists():
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if not arrays.files:
+            if arrays.files in ([], [_OWNER]) or _OWNER not in arrays or str(arrays[_OWNER]) != owner:
                 return None
             fields = {f.name: arrays[f.name] for f in dataclasses.fields(Gallery)}
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:

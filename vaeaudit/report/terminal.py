@@ -22,6 +22,7 @@ from vaeaudit.verdict import Verdict
 
 WIDTH = 80
 MARK = "*"
+NOT_COMPARABLE = "n/a"
 COLOURS = {
     "PASS": "green",
     "FAIL": "red",
@@ -206,6 +207,7 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
         table.add_row(words.label(score), *_comparison_cells(change, score))
     yield table
     yield Text()
+    yield from _incomparable(comparison)
     yield Text(
         "Under each figure its 95 % interval; an interval under a difference means that the same pairs were compared "
         "one by one. A difference is clear where its interval leaves zero out, or where the two intervals are apart.",
@@ -226,5 +228,16 @@ def _comparison_cells(change: Change, score: str) -> Iterator[Text]:
     if change.paired:
         difference.append(f"\n{words.number(change.low)} to {words.number(change.high)}", style="dim")
     yield difference
-    outcome = Text(change.outcome, style=COLOURS.get(change.outcome, ""))
-    yield outcome.append(f": {words.clean(change.reason)}" if change.reason else "", style="dim")
+    yield Text(NOT_COMPARABLE if change.reason else change.outcome, style=COLOURS.get(change.outcome, ""))
+
+
+def _incomparable(comparison: Comparison) -> Iterator[Text]:
+    """Each reason once, with the scores it holds for."""
+    scores: dict[str, list[str]] = {}
+    for change in comparison.changes:
+        if change.reason:
+            scores.setdefault(change.reason, []).append(words.label(change.score))
+    for reason, labels in scores.items():
+        yield Text.assemble(
+            f"{NOT_COMPARABLE} ", (f"not comparable, {words.clean(reason)}: ", "bold"), "; ".join(labels)
+        )

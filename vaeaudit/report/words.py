@@ -11,6 +11,7 @@ import numpy as np
 
 from vaeaudit.report.model import AuditReport, Curves
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
+from vaeaudit.verdict import counted as counted
 
 NOTHING = "–"
 """Stands where there is no figure."""
@@ -108,7 +109,6 @@ MEANINGS = {
 GEOMETRY = tuple(MEANINGS)[list(MEANINGS).index("spectral_radius") :]
 """The scores of a pullback spectrum, in reading order."""
 ROOMS = {"encoder": "Encoder", "decoder": "Decoder", "round_trip": "Round trip"}
-PAIR_SCORES = frozenset({"hinge", "auddc", "linearity", "floor", "reach"})
 
 
 def clean(text: object) -> str:
@@ -173,11 +173,6 @@ def trusted(report: AuditReport, score: str) -> bool:
     return report.scores()[score].trusted and not any(finding.invalidates(score) for finding in report.health)
 
 
-def counted(score: str) -> str:
-    """What the n of a score counts."""
-    return "pairs" if score in PAIR_SCORES else "images"
-
-
 def sample(score: str, estimate: Estimate) -> str:
     """The n of a score with its noun: "50 pairs", "1 image"."""
     noun = counted(score)
@@ -238,6 +233,6 @@ def summary(report: AuditReport) -> str:
 
 
 def _share_interval(hinge: Estimate) -> str:
-    scaled = dataclasses.replace(hinge, low=100 * hinge.low, high=100 * hinge.high)
+    scaled = dataclasses.replace(hinge, value=100 * hinge.value, low=100 * hinge.low, high=100 * hinge.high)
     text = interval(scaled, "pairs")
     return re.sub(r"( or |$)", r" %\1", text, count=1) if re.match(r"[\d-]", text) else text
