@@ -441,6 +441,7 @@ def test_a_duplicated_latent_unit_gives_a_lower_bound_on_the_condition_number(sm
     assert verdict.outcome == "INCONCLUSIVE"
 
 
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own compilers
 @pytest.mark.parametrize("compiled", ["traced", "aot_eager"])
 def test_compiled_encoders_are_audited_like_plain_ones(compiled: str, small_images: torch.Tensor) -> None:
     model = SmallVAE().eval()
