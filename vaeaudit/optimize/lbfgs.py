@@ -66,7 +66,7 @@ class Minimum:
     """What came of each row.
 
     Attributes:
-        point: best point seen, `(rows, n)`.
+        point: last accepted point, at most a rounding error above the best seen, `(rows, n)`.
         value: objective there, `(rows,)`, float64.
         reason: why the row stopped, index into `REASONS`, `(rows,)`.
         evaluations: gradient evaluations spent, `(rows,)`.
@@ -123,7 +123,7 @@ def minimize(
         solver: settings.
 
     Returns:
-        For each row the best point seen, its value, why it stopped and what it cost.
+        For each row the point it came to, its value, why it stopped and what it cost.
     """
     solver = solver or BoxLBFGS()
     state = _begin(objective, start, lower, upper, solver)
