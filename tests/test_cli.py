@@ -251,6 +251,17 @@ def test_bad_input_is_one_line_on_standard_error(
     assert capsys.readouterr() == ("", f"vaeaudit: {error}\n")
 
 
+def test_a_crash_is_never_the_status_of_a_failed_bar(
+    saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(path: Path) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cli, "load", crash)
+    assert cli.main(["check", str(saved), "--at-least", "hinge=0.1"]) == cli.USAGE
+    assert "RuntimeError: a bug" in capsys.readouterr().err
+
+
 def test_an_interrupt_says_what_was_finished_and_where_it_lies(stub: Audit, capsys: pytest.CaptureFixture[str]) -> None:
     stub.steps = (("targeted attack", 0, 50), ("targeted attack", 50, 50), ("targeted attack", 0, 9), ("spectra", 2, 4))
     stub.ends = KeyboardInterrupt()

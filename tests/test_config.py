@@ -61,6 +61,9 @@ def read(path):
 def nothing():
     return None
 
+def leaves():
+    raise SystemExit(0)
+
 def needs(argument):
     return argument
 """
@@ -254,6 +257,7 @@ BAD_MODELS = {
     "{}:Absent": "has no 'Absent'",
     "{}:Box.absent": "has no 'Box.absent'",
     "{}:fails": r"model '\w+:fails' failed with RuntimeError: weights.pt is missing \(/.*\.py, line 36\)",
+    "{}:leaves": "failed with SystemExit: 0",
     "{}:needs": r"failed with TypeError: needs\(\) missing 1 required positional argument",
     "{}:nothing": "NoneType has neither encode/decode methods nor encoder/decoder attributes",
 }
