@@ -85,7 +85,7 @@ def test_another_key_draws_other_noise(linear: ModuleType) -> None:
 def test_working_in_chunks_changes_nothing(linear: ModuleType, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     model = linear.linear_gaussian(slope=1.0)
     whole = _measure(model, *_images(linear))
-    monkeypatch.setattr(batches, "_ELEMENTS_AT_ONCE", size * 12)
+    monkeypatch.setitem(batches._MOST_ELEMENTS, "cpu", size * 12)
     parts = _measure(model, *_images(linear))
     torch.testing.assert_close(parts.adversarial, whole.adversarial)
     torch.testing.assert_close(parts.reach_error, whole.reach_error)

@@ -228,7 +228,7 @@ def test_a_model_is_audited_and_left_as_it_was(kind: str) -> None:
         assert np.isfinite(figure[kept]).all()
     assert report.encoder is not None
     assert report.provenance.weights == ae.fingerprint()
-    assert ("training_mode" in {f.name for f in report.health}) == bool(ae.training_modules())
+    assert ("training_mode" in {f.name for f in report.health}) == (ae.training_modules() is not None)
 
 
 def test_a_wrapped_model_wraps_to_itself_and_options_override_its_own() -> None:
