@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeaudit import attacks, geometry
-from vaeaudit.attacks.targeted import PAIRS_AT_ONCE, SOLVER, TargetedAttack, pairs_at_once
+from vaeaudit.attacks.targeted import SOLVER, TargetedAttack, pairs_at_once
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.errors import ModelError
@@ -89,7 +89,7 @@ class Measurements:
     def tradeoff(self, strengths: Tensor, name: str = "tradeoff") -> Arrays:
         """Attack every pair at every strength, and measure what the reconstructions became."""
         attack = partial(self._tradeoff, strengths=strengths)
-        size = min(PAIRS_AT_ONCE, pairs_at_once(self.images[0].numel(), len(strengths)))
+        size = pairs_at_once(self.images[0].numel(), len(strengths))
         title = "targeted attack" if name == "tradeoff" else "lower strengths"
         return self._in_chunks(attack, name, title, len(self.pairs), size)
 
