@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import itertools
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vaeaudit
-from vaeaudit import AuditReport, Estimate, cli, zoo
+from vaeaudit import AuditReport, cli, commands, zoo
 from vaeaudit.errors import DataError
 from vaeaudit.health import Finding
 from vaeaudit.report.model import HTML_NAME, JSON_NAME
 
 MakeReport = Callable[..., AuditReport]
-HALF = Estimate(value=0.5, low=0.4, high=0.6, n=50, higher_is_better=True)
 BLIND = Finding(name="gradient_masked", severity="invalid", message="Blind.", remedy="See.", affects=("hinge",))
 ZOO_TOML = 'model = "zoo:mnist-vae"\ndata = "zoo:mnist-vae"\n'
 
 
+def half(make_report: MakeReport, **options: Any) -> AuditReport:
+    """A report whose hinges and AUDDCs spread evenly from 0.3 to 0.7: both are 0.5, surely above 0.4 and below 0.6."""
+    report = make_report(hinges=np.linspace(0.3, 0.7, 50), gallery=False, **options)
+    curves = dataclasses.replace(report.curves, auddc=report.curves.hinge)
+    auddc = dataclasses.replace(report.auddc, value=0.5, low=0.4, high=0.6)
+    return dataclasses.replace(report, curves=curves, auddc=auddc)
+
+
 @pytest.fixture(scope="module")
 def saved(make_report: MakeReport, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report whose hinge and AUDDC are 0.5, 0.4 to 0.6."""
-    return make_report(hinge=HALF, auddc=HALF, gallery=False).save(tmp_path_factory.mktemp("saved"))
+    """A report whose hinge and AUDDC are 0.5."""
+    return half(make_report).save(tmp_path_factory.mktemp("saved"))
 
 
 class Audit:
@@ -55,8 +67,8 @@ class Audit:
 @pytest.fixture
 def stub(make_report: MakeReport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Audit:
     """A stand-in audit, in an empty folder with an audit.toml."""
-    audit = Audit(make_report(hinge=HALF, auddc=HALF, gallery=False))
-    monkeypatch.setattr(cli, "audit", audit)
+    audit = Audit(half(make_report))
+    monkeypatch.setattr(importlib.import_module("vaeaudit.auditing"), "audit", audit)
     monkeypatch.chdir(tmp_path)
     Path("audit.toml").write_text(ZOO_TOML)
     return audit
@@ -82,7 +94,7 @@ def test_check_exits_with_the_worst_verdict(saved: Path, bars: list[str], status
 def test_an_invalid_measurement_counts_unless_another_bar_failed(
     make_report: MakeReport, tmp_path: Path, auddc: str, status: int
 ) -> None:
-    make_report(hinge=HALF, auddc=HALF, health=(BLIND,), gallery=False).save(tmp_path)
+    half(make_report, health=(BLIND,)).save(tmp_path)
     assert cli.main(["check", str(tmp_path), "--at-least", "hinge=0.3", "--at-least", f"auddc={auddc}"]) == status
 
 
@@ -95,6 +107,8 @@ def test_check_prints_one_line_a_verdict(saved: Path, capsys: pytest.CaptureFixt
     ("arguments", "message"),
     [
         (["--at-most", "hinge=0.3"], "hinge: higher is more robust, so the bar is at_least(...), got at_most(0.3)"),
+        (["--at-least", "hinge=30"], "hinge is never above 1, so no model can pass at_least(30)"),
+        (["--at-least", "hinge=0.3", "--confidence", "0.5"], "confidence expects a number above 0.5 and below 1"),
         (["--at-least", "hing=0.3"], "unknown score 'hing'; choose one of hinge, auddc, linearity"),
         ([], "check expects at least one --at-least or --at-most, such as --at-least hinge=0.3"),
         (["--at-least", "reach=2", "--at-most", "reach=9"], "check expects one bar a score"),
@@ -128,6 +142,42 @@ def test_a_report_that_cannot_be_read_is_said_without_a_traceback(
         assert capsys.readouterr().err.startswith(f"vaeaudit: {message}")
 
 
+@pytest.mark.parametrize(("confidence", "status"), [("0.6", 0), ("0.95", 0), ("0.999", 3)])
+def test_check_takes_a_confidence(
+    saved: Path, capsys: pytest.CaptureFixture[str], confidence: str, status: int
+) -> None:
+    assert cli.main(["check", str(saved), "--at-least", "hinge=0.44", "--confidence", confidence]) == status
+    assert f"({100 * float(confidence):g} %, 50 pairs)" in capsys.readouterr().out
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["", JSON_NAME])
+def test_show_prints_a_saved_report_and_names_its_page(
+    saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["show", str(saved / name)]) == 0
+    assert _lines(capsys.readouterr().out) == [
+        *_lines(str(vaeaudit.load(saved))),
+        "",
+        "With pictures:",
+        str(saved / HTML_NAME),
+    ]
+
+
+def test_show_names_no_page_that_is_not_there(
+    make_report: MakeReport, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    report = half(make_report)
+    report.save(tmp_path, page=False)
+    assert cli.main(["show", str(tmp_path)]) == 0
+    assert _lines(capsys.readouterr().out) == _lines(str(report))
+
+
 def test_compare_names_both_models_within_eighty_columns(
     make_report: MakeReport, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +197,7 @@ def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == f"vaeaudit {metadata.version('vaeaudit')}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["check"], ["compare"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["check"], ["show"], ["compare"]])
 def test_help_fits_eighty_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
@@ -257,8 +307,8 @@ def test_a_crash_is_never_the_status_of_a_failed_bar(
     def crash(path: Path) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(cli, "load", crash)
-    assert cli.main(["check", str(saved), "--at-least", "hinge=0.1"]) == cli.USAGE
+    monkeypatch.setattr(commands, "load", crash)
+    assert cli.main(["check", str(saved), "--at-least", "hinge=0.1"]) == commands.USAGE
     assert "RuntimeError: a bug" in capsys.readouterr().err
 
 
@@ -318,7 +368,7 @@ def _on_terminal(arguments: list[str]) -> str:
 
 def test_a_terminal_shows_progress_and_is_left_clean(stub: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(cli, "_PATIENCE", 0.0)
+    monkeypatch.setattr(commands, "_PATIENCE", 0.0)
     stub.shown, stub.steps = True, (("targeted attack", 25, 50),)
     seen = _on_terminal(["demo"])
     assert "targeted attack" in seen
@@ -332,7 +382,7 @@ def test_a_terminal_stays_empty_if_quiet_or_quick(
     stub: Audit, monkeypatch: pytest.MonkeyPatch, patience: float, arguments: list[str]
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(cli, "_PATIENCE", patience)
+    monkeypatch.setattr(commands, "_PATIENCE", patience)
     stub.steps = (("targeted attack", 25, 50),)
     assert _on_terminal(["demo", *arguments]) == ""
 
@@ -341,7 +391,81 @@ def test_a_pipe_shows_no_progress_even_where_colour_is_forced(
     stub: Audit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(cli, "_PATIENCE", 0.0)
+    monkeypatch.setattr(commands, "_PATIENCE", 0.0)
     stub.steps = (("targeted attack", 25, 50),)
     assert cli.main(["demo"]) == 0
     assert capsys.readouterr().err == ""
+
+
+LIGHT = {
+    "version": ["--version"],
+    "help": ["demo", "--help"],
+    "check": ["check", "{}", "--at-least", "hinge=0.3"],
+    "show": ["show", "{}"],
+    "compare": ["compare", "{}", "{}"],
+}
+
+
+@pytest.mark.parametrize("command", LIGHT.values(), ids=LIGHT.keys())
+def test_what_needs_no_model_does_not_import_torch(saved: Path, command: list[str]) -> None:
+    code = (
+        "import sys, vaeaudit.cli\n"
+        "try: status = vaeaudit.cli.main(sys.argv[1:])\n"
+        "except SystemExit as left: status = left.code\n"
+        "print(*sorted({'torch', 'torchvision', 'matplotlib'} & set(sys.modules)), status, file=sys.stderr)"
+    )
+    arguments = [part.format(saved) for part in command]
+    found = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert found.stderr == "0\n"
+
+
+def test_names_and_cards_of_the_zoo_do_not_import_torch() -> None:
+    code = "import sys; from vaeaudit import zoo; zoo.card(zoo.names()[0]); print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
+INTERRUPTING = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(10**9):
+        pass
+except BaseException:
+    raise ImportError("half a module")
+"""
+"""A package that is interrupted while it is imported, and makes something else of it."""
+
+
+@pytest.mark.parametrize(
+    ("package", "command"), [("rich", "check"), ("numpy", "check"), ("torch", "demo"), ("torch", "run")]
+)
+def test_an_interrupt_during_an_import_leaves_quietly(tmp_path: Path, package: str, command: str) -> None:
+    (tmp_path / f"{package}.py").write_text(INTERRUPTING)
+    (tmp_path / "audit.toml").write_text(ZOO_TOML)
+    arguments = {"check": ["check", "r", "--at-least", "hinge=0"], "demo": ["demo"], "run": ["run", "audit.toml"]}
+    root = Path(cli.__file__).parent.parent
+    path = os.pathsep.join([str(tmp_path), str(root), os.environ.get("PYTHONPATH", "")])
+    found = subprocess.run(
+        [sys.executable, "-m", "vaeaudit", *arguments[command]],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (cli.INTERRUPTED, "", "")
+
+
+def test_a_handler_of_ones_own_is_left_alone_and_the_usual_one_put_back() -> None:
+    import signal
+
+    from vaeaudit.interrupts import leave_at_once
+
+    usual = signal.getsignal(signal.SIGINT)
+    with leave_at_once():
+        assert signal.getsignal(signal.SIGINT) is not usual
+    assert signal.getsignal(signal.SIGINT) is usual
+    own = lambda *_: None  # noqa: E731
+    signal.signal(signal.SIGINT, own)
+    try:
+        with leave_at_once():
+            assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, usual)

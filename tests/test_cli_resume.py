@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vaeaudit
@@ -29,7 +30,7 @@ class Model(nn.Module):
         self.basis = nn.Parameter(basis)
     def encode(self, images):
         CALLS.append(len(images))
-        if (HERE / "interrupted" / "partial" / "tradeoff-0.npz").exists() and not (HERE / "sent").exists():
+        if any((HERE / "interrupted" / "partial").glob("tradeoff-*.npz")) and not (HERE / "sent").exists():
             (HERE / "sent").touch()
             os.kill(os.getpid(), signal.SIGINT)
         mean = images.flatten(1) @ self.basis
@@ -72,3 +73,11 @@ def test_after_an_interrupt_the_same_command_goes_on_to_the_same_report(
     )
     assert one == other
     assert {name: score.higher_is_better for name, score in one.scores().items()} == DIRECTIONS
+    for name, score in one.scores().items():
+        sample = one.sample(name)
+        if sample.statistic == "count":
+            assert (sample.values > sample.threshold).sum() == score.value
+        else:
+            assert len(sample.values) == score.n
+            assert getattr(np, sample.statistic)(sample.values) == pytest.approx(score.value, rel=1e-12)
+    assert (one.curves.evaluations > 0).all()

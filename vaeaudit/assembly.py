@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.geometry import scores
-from vaeaudit.report.model import Curves, Damage, Gallery, GeometryScores
+from vaeaudit.report.model import PER_IMAGE, Curves, Damage, Gallery, GeometryScores
 from vaeaudit.score_names import DIRECTIONS
 from vaeaudit.statistics import Estimate, count_above, estimate
 from vaeaudit.tradeoff import areas_under, fit_hinge
 
 INPUT_UNITS = "L2 of input"
 SHOWN_STRENGTHS = 5
+_UNITS = {"von_neumann_entropy": "nats", "effective_rank": "directions"}
 _CLEARLY = 3.0
 _SMALLEST_REACH = 0.01
 """A pair's reach is clearly positive above this share of its span, and above three standard errors."""
@@ -47,6 +48,7 @@ def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: NDArray[n
         originals=pairs[:, 0], targets=pairs[:, 1], reach=reach, excluded=excluded,
         hinge=fit.hinge, censored=fit.censored & ~excluded, floor=fit.floor, slope=fit.slope,
         r_squared=fit.r_squared, linearity=fit.linearity, auddc=areas_under(distortion, gap),
+        reconstruction_error=arrays["reconstruction_error"], evaluations=arrays["evaluations"],
     )  # fmt: skip
 
 
@@ -71,40 +73,54 @@ def active_units_of(activity: Arrays, images: int) -> Estimate:
     return count_above(activity["variance"], activity["error"], scores.ACTIVE_VARIANCE, n=images)
 
 
-def geometry_of(arrays: Arrays, part: str, metric: str, active: Estimate, seed: int) -> GeometryScores:
+def geometry_of(arrays: Arrays, part: str, metric: str, activity: Arrays, images: int, seed: int) -> GeometryScores:
     """Scores of one of encoder, decoder and round trip.
 
     Args:
         arrays: from `Measurements.spectra`.
         part: whose.
         metric: name of its metric.
-        active: number of active latent units.
+        activity: from `Measurements.activity`.
+        images: how many images the activity was measured on.
         seed: seed of the bootstrap.
+    """
+    per_image, resolved = figures_of(arrays, part), arrays[f"{part}.resolved"]
+    active = active_units_of(activity, images)
+
+    def median(score: str, upper: Floats | None = None) -> Estimate:
+        direction = DIRECTIONS[f"{part}.{score}"]
+        return estimate(
+            per_image[score], unit=_UNITS.get(score, ""), higher_is_better=direction, upper=upper, seed=seed
+        )
+
+    estimates = {score: median(score) for score in PER_IMAGE}
+    condition = median("condition_number", np.where(resolved, per_image["condition_number"], np.inf))
+    estimates["condition_number"] = condition if active.value >= 2 else condition.distrusted()
+    return GeometryScores(
+        metric=metric, **estimates, active_units=active, eigenvalues=arrays[f"{part}.eigenvalues"],
+        images=arrays["images"], per_image=per_image, resolved=resolved, variances=activity["variance"],
+        variance_errors=activity["error"], active_variance=scores.ACTIVE_VARIANCE,
+    )  # fmt: skip
+
+
+def figures_of(arrays: Arrays, part: str) -> dict[str, Floats]:
+    """Every score of a pullback spectrum at each image, `(images,)`.
+
+    Args:
+        arrays: from `Measurements.spectra`.
+        part: whose.
     """
     values = torch.from_numpy(arrays[f"{part}.eigenvalues"])
     error = torch.from_numpy(arrays[f"{part}.error"])
-
-    def median(score: str, figures: torch.Tensor, unit: str = "") -> Estimate:
-        return estimate(figures.numpy(), unit=unit, higher_is_better=DIRECTIONS[f"{part}.{score}"], seed=seed)
-
-    figures, resolved = arrays[f"{part}.condition"], arrays[f"{part}.resolved"]
-    condition = estimate(
-        figures, upper=np.where(resolved, figures, np.inf), seed=seed,
-        higher_is_better=DIRECTIONS[f"{part}.condition_number"],
-    )  # fmt: skip
-    return GeometryScores(
-        metric=metric,
-        spectral_radius=median("spectral_radius", scores.spectral_radius(values)),
-        condition_number=condition if active.value >= 2 else condition.distrusted(),
-        von_neumann_entropy=median("von_neumann_entropy", scores.von_neumann_entropy(values), "nats"),
-        effective_rank=median("effective_rank", scores.effective_rank(values), "directions"),
-        entropy_khan2022=median("entropy_khan2022", scores.entropy_khan2022(values)),
-        trace=median("trace", scores.trace(values)),
-        log_pseudo_determinant=median("log_pseudo_determinant", scores.log_pseudo_determinant(values, error)),
-        active_units=active,
-        eigenvalues=arrays[f"{part}.eigenvalues"],
-        images=arrays["images"],
-    )
+    of_spectrum = {
+        "spectral_radius": scores.spectral_radius(values),
+        "von_neumann_entropy": scores.von_neumann_entropy(values),
+        "effective_rank": scores.effective_rank(values),
+        "entropy_khan2022": scores.entropy_khan2022(values),
+        "trace": scores.trace(values),
+        "log_pseudo_determinant": scores.log_pseudo_determinant(values, error),
+    }
+    return {"condition_number": arrays[f"{part}.condition"], **{name: x.numpy() for name, x in of_spectrum.items()}}
 
 
 def gallery_of(

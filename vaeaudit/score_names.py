@@ -1,8 +1,11 @@
-"""The scores of a report: their names, and whether higher is more robust."""
+"""The scores of a report: their names, whether higher is more robust, and how far they can reach."""
 
 from __future__ import annotations
 
+import math
+
 from vaeaudit.errors import OptionError
+from vaeaudit.statistics import Statistic
 
 ROOMS = ("encoder", "decoder", "round_trip")
 _HEADLINE: dict[str, bool | None] = {
@@ -29,6 +32,33 @@ DIRECTIONS: dict[str, bool | None] = _HEADLINE | {
     f"{room}.{score}": direction for room in ROOMS for score, direction in _GEOMETRY.items()
 }
 """Full name of every score: True if a higher figure is more robust, False if a lower one is, None without direction."""
+_ANY, _POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
+_REACH: dict[str, tuple[float, float]] = {
+    # the target itself is a candidate of every attack with C > 0, so none goes further than to it
+    "hinge": (0.0, 1.0),
+    # from 1, where nothing was done, to 0, the target's own: more would mean being pushed away from it all along
+    "auddc": (0.0, 1.0),
+    "linearity": (0.0, 1.0),
+    "floor": _ANY,
+    "reach": _ANY,
+    "reconstruction_error": _POSITIVE,
+    "damage": _POSITIVE,
+    "damage_gain": _POSITIVE,
+    "spectral_radius": _POSITIVE,
+    "condition_number": (1.0, math.inf),
+    "von_neumann_entropy": _POSITIVE,
+    "effective_rank": (1.0, math.inf),
+    "entropy_khan2022": _POSITIVE,
+    "trace": _POSITIVE,
+    "log_pseudo_determinant": _ANY,
+    "active_units": _POSITIVE,
+}
+RANGES: dict[str, tuple[float, float]] = {score: _REACH[score.rpartition(".")[2]] for score in DIRECTIONS}
+"""Full name of every score: the least and the most it can be, for any model."""
+
+_MEANS = ("auddc", "reach", "reconstruction_error", "damage", "damage_gain")
+PAIR_SCORES = ("hinge", "auddc", "linearity", "floor", "reach")
+"""Scores with one figure a pair; all others have one an image."""
 
 
 def full_name(score: str) -> str:
@@ -42,3 +72,20 @@ def full_name(score: str) -> str:
     if score in _GEOMETRY:
         return f"{ROOMS[0]}.{score}"
     raise OptionError(f"unknown score {score!r}; choose one of {', '.join(DIRECTIONS)}")
+
+
+def short_name(score: str) -> str:
+    """What to call a score in one word: an encoder's geometry score goes by its bare name."""
+    room, _, name = score.rpartition(".")
+    return name if room == ROOMS[0] else score
+
+
+def statistic_of(score: str) -> Statistic:
+    """How the figures of a score are combined."""
+    name = score.rpartition(".")[2]
+    return "count" if name == "active_units" else "mean" if name in _MEANS else "median"
+
+
+def counted(score: str) -> str:
+    """What the n of a score counts."""
+    return "pairs" if score in PAIR_SCORES else "images"

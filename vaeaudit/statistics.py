@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from vaeaudit.errors import OptionError
 
@@ -123,8 +123,8 @@ def _bootstrap(
 ) -> tuple[float, float]:
     """A bootstrap interval; NaN where BCa is undefined, as for values that hardly differ."""
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        result = scipy.stats.bootstrap(
             (values,),
             lambda sample, axis: _reduce(sample, statistic, axis),
             n_resamples=RESAMPLES,
@@ -148,7 +148,7 @@ def count_above(
         threshold: the bar.
         n: number of images behind each variance.
     """
-    z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
+    z = scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)
     return Estimate(
         value=float((variances > threshold).sum()),
         low=float((variances - z * standard_errors > threshold).sum()),

@@ -1,4 +1,4 @@
-"""Bars and verdicts: what a threshold on an estimate comes to (four outcomes, never a guess)."""
+"""Bars and verdicts: what a threshold on a score comes to (four outcomes, never a guess)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from vaeaudit.digits import spelled
 from vaeaudit.errors import OptionError
-from vaeaudit.statistics import Estimate
+from vaeaudit.samples import check_level, fewest
+from vaeaudit.score_names import DIRECTIONS, RANGES, full_name, short_name, statistic_of
+from vaeaudit.score_names import PAIR_SCORES as PAIR_SCORES
+from vaeaudit.score_names import counted as counted
+from vaeaudit.statistics import CONFIDENCE, Estimate
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
-PAIR_SCORES = frozenset({"hinge", "auddc", "linearity", "floor", "reach"})
 HOPELESS = 100
 """No advice to take more samples than this many times those there are."""
+_WHOLE = 10.0
+"""A width that asks for no decimals: counts are whole."""
+_RELATIONS = {
+    ("at_least", "PASS"): ">=",
+    ("at_least", "FAIL"): "<",
+    ("at_most", "PASS"): "<=",
+    ("at_most", "FAIL"): ">",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,12 @@ class Bar:
             raise OptionError(f"{self.kind} expects a finite number, got {self.value}")
 
     def __str__(self) -> str:
-        return f"{'>=' if self.kind == 'at_least' else '<='} {self.value:g}"
+        return f"{self.sign} {self.value:g}"
+
+    @property
+    def sign(self) -> str:
+        """The relation that is demanded."""
+        return ">=" if self.kind == "at_least" else "<="
 
 
 def at_least(value: float) -> Bar:
@@ -50,6 +67,11 @@ class Verdict:
         score: full name of the score.
         bar: the threshold.
         estimate: the figure it was held against.
+        low: what the score surely is no lower than.
+        high: what it surely is no higher than; each bound holds by itself at the level that
+            `confidence` and `looks` give.
+        confidence: no more than the rest to 1 of all audits give a PASS, or a FAIL, that is wrong.
+        looks: how many times the growing sample may be judged with that confidence over all.
         outcome: PASS, FAIL, INCONCLUSIVE or INVALID.
         reason: why it is INVALID, or how much more it would take to settle an INCONCLUSIVE one.
     """
@@ -57,6 +79,10 @@ class Verdict:
     score: str
     bar: Bar
     estimate: Estimate
+    low: float
+    high: float
+    confidence: float = CONFIDENCE
+    looks: int = 1
     outcome: Outcome
     reason: str = ""
 
@@ -64,72 +90,172 @@ class Verdict:
         return self.outcome == "PASS"
 
     def __str__(self) -> str:
-        e = self.estimate
-        interval = f"[{e.low:.3g}, {e.high:.3g}]" if math.isfinite(e.low) and math.isfinite(e.high) else "[no interval]"
-        line = f"{self.score} {e.value:.3g} {interval} {self.bar} {self.outcome} (95 %, n = {e.n})"
-        return f"{line}: {self.reason}" if self.reason else line
+        return f"{self.headline}: {self.reason}" if self.reason else self.headline
+
+    @property
+    def headline(self) -> str:
+        """Figure, bounds, bar and outcome in a line: `hinge 0.21 [0.18, 0.24] < 0.30 FAIL (95 %, 50 pairs)`.
+
+        Digits are shared, as many as the bounds make meaningful, and never so few that the rounded
+        numbers would contradict the outcome.
+        """
+        width = self._width()
+        (value, low, high), bar = spelled(
+            (self.estimate.value, self.low, self.high), self.bar.value, width=width, holds=self._still_holds
+        )
+        bounds = f"[{low}, {high}]" if math.isfinite(self.low) or math.isfinite(self.high) else "[no bounds]"
+        relation = _RELATIONS.get((self.bar.kind, self.outcome), f"against {self.bar.sign}")
+        sample = f"{100 * self.confidence:.10g} %, {_number_of(self.estimate.n, counted(self.score))}"
+        return f"{short_name(self.score)} {value} {bounds} {relation} {bar} {self.outcome} ({sample})"
+
+    @property
+    def margin(self) -> float:
+        """How far the bound that must clear the bar lies beyond it, as a share of the bar: 0 or more for a PASS.
+
+        In the score's own unit where the bar is 0; -inf where the measurement is invalid or has no bound.
+        """
+        if self.outcome == "INVALID":
+            return -math.inf
+        beyond = self.low - self.bar.value if self.bar.kind == "at_least" else self.bar.value - self.high
+        return beyond / (abs(self.bar.value) or 1.0)
+
+    def _width(self) -> float:
+        """How much the bounds leave open; twice what one leaves open, if only that is finite."""
+        if self.estimate.statistic == "count":
+            return _WHOLE
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return self.high - self.low
+        finite = [bound for bound in (self.low, self.high) if math.isfinite(bound)]
+        return 2 * abs(self.estimate.value - finite[0]) if finite else math.inf
+
+    def _still_holds(self, rounded: list[float]) -> bool:
+        """Whether the rounded bounds and bar lead to the same outcome."""
+        _, low, high, bar = rounded
+        return self.outcome == "INVALID" or _outcome(low, high, Bar(self.bar.kind, bar)) == self.outcome
 
 
-def judge(score: str, estimate: Estimate, bar: Bar, *, distrust: str = "") -> Verdict:
-    """Hold an estimate against a bar.
+def judge(
+    score: str,
+    estimate: Estimate,
+    bar: Bar,
+    *,
+    bounds: tuple[float, float],
+    confidence: float = CONFIDENCE,
+    looks: int = 1,
+    distrust: str = "",
+) -> Verdict:
+    """Hold a score against a bar, by its one-sided bounds (definitions D11).
 
-    PASS if the whole interval clears the bar, FAIL if the whole interval misses it, INCONCLUSIVE
-    if it straddles the bar, INVALID if the measurement is not to be trusted.
+    PASS if the bound on the safe side clears the bar, FAIL if the other bound is beyond it,
+    INCONCLUSIVE if neither is so, INVALID if the measurement is not to be trusted.
 
     Args:
-        score: full name of the score.
+        score: name of the score.
         estimate: its estimate.
         bar: the threshold.
+        bounds: lower and upper bound, from `Sample.bounds(level(confidence, looks))`.
+        confidence: of the verdict.
+        looks: how many times the growing sample may be judged.
         distrust: what the health checks hold against the measurement, for the message.
 
     Raises:
-        OptionError: the bar points the wrong way for this score.
+        OptionError: a bar that cannot be: see `check_bar`.
     """
-    _check_direction(score, estimate, bar)
+    name = check_bar(score, bar)
+    low, high = bounds
+    outcome: Outcome
     if distrust or not estimate.trusted or math.isnan(estimate.value):
-        outcome: Outcome = "INVALID"
-        reason = distrust or "there is no measurement to hold against the bar"
-    elif _clears(estimate.low, estimate.high, bar):
-        outcome, reason = "PASS", ""
-    elif _misses(estimate.low, estimate.high, bar):
-        outcome, reason = "FAIL", ""
+        outcome, reason = "INVALID", distrust or "there is no measurement to hold against the bar"
     else:
-        outcome, reason = "INCONCLUSIVE", _what_would_settle(score, estimate, bar)
-    return Verdict(score=score, bar=bar, estimate=estimate, outcome=outcome, reason=reason)
+        outcome = _outcome(low, high, bar)
+        needed = smallest_sample(name, confidence=confidence, looks=looks)
+        reason = _what_would_settle(name, estimate, bar, bounds, needed) if outcome == "INCONCLUSIVE" else ""
+    return Verdict(
+        score=name, bar=bar, estimate=estimate, low=low, high=high, confidence=confidence, looks=looks,
+        outcome=outcome, reason=reason,
+    )  # fmt: skip
 
 
-def counted(score: str) -> str:
-    """What the n of a score counts."""
-    return "pairs" if score in PAIR_SCORES else "images"
+def level(confidence: float = CONFIDENCE, looks: int = 1) -> float:
+    """The level of each one-sided bound: the chance of a false verdict is shared out over all looks (Bonferroni).
+
+    Raises:
+        OptionError: a confidence that is not above 0.5 and below 1, or fewer than one look.
+    """
+    check_level("confidence", confidence)
+    if isinstance(looks, bool) or not isinstance(looks, int) or looks < 1:
+        raise OptionError(f"looks expects how many times a sample may be judged, 1 or more, got {looks!r}")
+    return 1 - (1 - confidence) / looks
 
 
-def _clears(low: float, high: float, bar: Bar) -> bool:
-    return low >= bar.value if bar.kind == "at_least" else high <= bar.value
+def smallest_sample(score: str, *, confidence: float = CONFIDENCE, looks: int = 1) -> int:
+    """The fewest pairs or images with which a bar on a score can be passed at all.
+
+    Raises:
+        OptionError: an unknown score, or a confidence or looks that cannot be.
+    """
+    return fewest(statistic_of(full_name(score)), level(confidence, looks))
 
 
-def _misses(low: float, high: float, bar: Bar) -> bool:
-    return high < bar.value if bar.kind == "at_least" else low > bar.value
+def check_bar(score: str, bar: Bar) -> str:
+    """The full name of a score on which that bar makes sense; what can be known before anything is measured.
 
-
-def _check_direction(score: str, estimate: Estimate, bar: Bar) -> None:
-    wrong = {True: "at_most", False: "at_least", None: None}[estimate.higher_is_better]
+    Raises:
+        OptionError: an unknown score, no bar, a bar that points the wrong way for this score, or one
+            that it cannot reach, whatever the model and the number of pairs.
+    """
+    name = full_name(score)
+    if not isinstance(bar, Bar):
+        raise OptionError(f"{score}: expected at_least(...) or at_most(...), got {bar!r}")
+    wrong = {True: "at_most", False: "at_least", None: None}[DIRECTIONS[name]]
     if bar.kind == wrong:
         right = "at_least" if wrong == "at_most" else "at_most"
         better = "higher" if wrong == "at_most" else "lower"
-        raise OptionError(f"{score}: {better} is more robust, so the bar is {right}(...), got {wrong}({bar.value:g})")
+        raise OptionError(f"{name}: {better} is more robust, so the bar is {right}(...), got {wrong}({bar.value:g})")
+    least, most = RANGES[name]
+    if (bar.kind == "at_least" and bar.value > most) or (bar.kind == "at_most" and bar.value < least):
+        never, end = ("above", most) if bar.kind == "at_least" else ("below", least)
+        raise OptionError(
+            f"{name} is never {never} {end:g}, so no model can pass {bar.kind}({bar.value:g}); choose a bar within reach"
+        )
+    return name
 
 
-def _what_would_settle(score: str, estimate: Estimate, bar: Bar) -> str:
-    """An interval shrinks as 1/sqrt(n): how many more samples until it no longer straddles."""
+def _outcome(low: float, high: float, bar: Bar) -> Outcome:
+    clears, misses = (
+        (low >= bar.value, high < bar.value) if bar.kind == "at_least" else (high <= bar.value, low > bar.value)
+    )
+    return "PASS" if clears else "FAIL" if misses else "INCONCLUSIVE"
+
+
+def _what_would_settle(score: str, estimate: Estimate, bar: Bar, bounds: tuple[float, float], needed: int) -> str:
+    """Bounds close in as 1/sqrt(n): how many more samples until one no longer lies across the bar."""
+    low, high = bounds
     distance = abs(estimate.value - bar.value)
-    half = (estimate.high - estimate.value) if bar.value >= estimate.value else (estimate.value - estimate.low)
+    half = (high - estimate.value) if bar.value >= estimate.value else (estimate.value - low)
     if not math.isfinite(half):
-        return "too few samples for an interval; audit more"
+        return _why_unbounded(score, estimate.n, needed)
+    if estimate.statistic == "count":
+        return "some units vary too nearly as much as an active one must for all to be counted surely"
     if distance == 0:
         return "the figure lies on the bar"
     ratio = half / distance
     if (growth := ratio * ratio) > HOPELESS:
         return "more samples are unlikely to settle it: the figure lies too close to the bar"
     more = max(math.ceil(estimate.n * growth) - estimate.n, 1)
+    return f"about {more} more {_noun(more, counted(score))} would settle it"
+
+
+def _why_unbounded(score: str, n: int, needed: int) -> str:
     noun = counted(score)
-    return f"about {more} more {noun[:-1] if more == 1 else noun} would settle it"
+    if n < needed:
+        return f"too few {noun} for a verdict: at least {needed} are needed, these are {n}"
+    return f"too many {noun} are known only by a bound of their own: see the health findings"
+
+
+def _number_of(count: int, plural: str) -> str:
+    return f"{count} {_noun(count, plural)}"
+
+
+def _noun(count: int, plural: str) -> str:
+    return plural[:-1] if count == 1 else plural

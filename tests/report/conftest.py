@@ -51,15 +51,17 @@ def synthetic(
     sections: bool = True,
     health: tuple[Finding, ...] = (WARNING,),
     seed: int = 0,
+    hinges: np.ndarray[Any, Any] | None = None,
     **changes: Any,
 ) -> AuditReport:
     """A report of broken-stick curves.
 
     The last `censored` pairs do not saturate, the first `excluded` pairs are excluded; `shift` is added to
     every pair's hinge, on top of a spread that depends on the seed alone; `event` is the shape of one input;
-    `sections` says whether damage and pullback scores were measured; `changes` replace fields of the report.
+    `sections` says whether damage and pullback scores were measured; `hinges` are each pair's own, instead
+    of the spread; `changes` replace fields of the report.
     """
-    curves = _curves(pairs, strengths, censored, excluded, shift, reach, seed)
+    curves = _curves(pairs, strengths, censored, excluded, shift, reach, seed, hinges)
     kept = np.where(curves.excluded, np.nan, 1.0)
     report = AuditReport(
         name=name,
@@ -67,8 +69,8 @@ def synthetic(
         auddc=_estimate(curves.auddc * kept, statistic="mean", unit="area", higher_is_better=True),
         linearity=_estimate(curves.linearity * kept),
         floor=_estimate(curves.floor * kept),
-        reach=_estimate(curves.reach * kept, statistic="mean", unit="input units"),
-        reconstruction_error=Estimate(value=2.15, low=2.02, high=2.31, n=pairs, unit="input units", statistic="mean"),
+        reach=_estimate(curves.reach, statistic="mean", unit="input units"),
+        reconstruction_error=_estimate(curves.reconstruction_error, statistic="mean", unit="input units"),
         damage=_damage(seed) if sections else None,
         encoder=_geometry("wasserstein", 11.0, 64, seed) if sections else None,
         decoder=_geometry("decoder", 4.0, 64, seed + 1) if sections else None,
@@ -94,9 +96,12 @@ def _estimate(
     return Estimate(value=value, low=value - half, high=high, n=values.size, statistic=statistic, **attributes)
 
 
-def _curves(pairs: int, strengths: int, censored: int, excluded: int, shift: float, reach: float, seed: int) -> Curves:
+def _curves(
+    pairs: int, strengths: int, censored: int, excluded: int, shift: float, reach: float, seed: int, hinges: Any
+) -> Curves:
     rng = np.random.default_rng(seed)
-    hinge = np.clip(0.5 + 0.12 * rng.standard_normal(pairs), 0.15, 0.85) + shift
+    spread = np.clip(0.5 + 0.12 * rng.standard_normal(pairs), 0.15, 0.85) + shift
+    hinge = spread if hinges is None else np.asarray(hinges, dtype=float)
     order = np.arange(pairs)
     left_out, open_ended = order < excluded, order >= pairs - censored
     reached = np.where(open_ended, 0.7 * hinge, 1.15 * hinge)
@@ -121,6 +126,8 @@ def _curves(pairs: int, strengths: int, censored: int, excluded: int, shift: flo
         r_squared=np.full(pairs, 0.999),
         linearity=np.clip(0.99 + 0.004 * rng.standard_normal(pairs), 0, 1),
         auddc=hinge / 2,
+        reconstruction_error=2.15 + 0.5 * np.sin(1 + order),
+        evaluations=1000 + order,
     )
 
 
@@ -150,15 +157,32 @@ def _geometry(metric: str, radius: float, images: int, seed: int) -> GeometrySco
     share = eigenvalues[:, :16] / eigenvalues[:, :16].sum(axis=1, keepdims=True)
     entropy = -(share * np.log(share)).sum(axis=1)
     ratio = eigenvalues[:, :16] / eigenvalues[:, :1]
+    per_image = {
+        "spectral_radius": eigenvalues[:, 0],
+        "condition_number": np.sqrt(eigenvalues[:, 0] / eigenvalues[:, 15]),
+        "von_neumann_entropy": entropy,
+        "effective_rank": np.exp(entropy),
+        "entropy_khan2022": -(ratio * np.log(ratio)).sum(axis=1),
+        "trace": eigenvalues.sum(axis=1),
+        "log_pseudo_determinant": np.log(eigenvalues[:, :16]).sum(axis=1),
+    }
+    lower = ("spectral_radius", "condition_number", "trace")
+    estimates = {
+        score: _estimate(
+            figures,
+            unit="nats" if score == "von_neumann_entropy" else "",
+            higher_is_better=False if score in lower else None,
+        )
+        for score, figures in per_image.items()
+    }
     return GeometryScores(
         metric=metric,
-        spectral_radius=_estimate(eigenvalues[:, 0], higher_is_better=False),
-        condition_number=_estimate(np.sqrt(eigenvalues[:, 0] / eigenvalues[:, 15]), higher_is_better=False),
-        von_neumann_entropy=_estimate(entropy, unit="nats"),
-        effective_rank=_estimate(np.exp(entropy)),
-        entropy_khan2022=_estimate(-(ratio * np.log(ratio)).sum(axis=1)),
-        trace=_estimate(eigenvalues.sum(axis=1), higher_is_better=False),
-        log_pseudo_determinant=_estimate(np.log(eigenvalues[:, :16]).sum(axis=1)),
+        **estimates,
+        per_image=per_image,
+        resolved=np.full(images, True),
+        variances=np.where(np.arange(20) < 16, 0.9, 1e-5),
+        variance_errors=np.full(20, 1e-6),
+        active_variance=0.01,
         active_units=Estimate(value=16, low=15, high=17, n=images, unit="units", statistic="count"),
         eigenvalues=eigenvalues,
         images=np.arange(images),

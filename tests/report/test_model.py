@@ -137,7 +137,7 @@ def test_foreign_json_is_refused(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 99}, "schema 99, this version reads 1"),
+        ({"schema": 1}, "schema 1, this version reads 2: it was written by another version .* audit the model again"),
         ({"surprise": 1}, r"unknown \['surprise'\]"),
         ({"name": 3}, "report.name: expected a str, got '3'"),
         ({"hinge": 0.5}, "report.hinge: expected an object"),
@@ -172,6 +172,10 @@ def test_a_report_of_another_shape_says_where(make_report: MakeReport, changes: 
         ("damage", "gains", [], r"report.damage: Damage.gains has shape \(0,\), expected \(3,\)"),
         ("damage", "displacement", [[1.0]], r"Damage.displacement has shape \(1, 1\), expected \(32, 3\)"),
         ("encoder", "eigenvalues", [1.0], r"report.encoder: GeometryScores.eigenvalues has shape \(1,\), expected"),
+        ("encoder", "resolved", [True], r"report.encoder: GeometryScores.resolved has shape \(1,\), expected \(64,\)"),
+        ("encoder", "variance_errors", [1.0], r"GeometryScores.variance_errors has shape \(1,\), expected \(20,\)"),
+        ("encoder", "per_image", {}, "GeometryScores.per_image expects spectral_radius, .*; got nothing"),
+        ("curves", "evaluations", [1], r"report.curves: Curves.evaluations has shape \(1,\), expected \(50,\)"),
         ("encoder", "images", [[0]], r"report.encoder: GeometryScores.images has shape \(1, 1\), expected \(1,\)"),
         ("hinge", "n", -1, "report.hinge: an estimate has at least no values behind it, got n = -1"),
         ("hinge", "low", "NaN", "report.hinge: an interval runs from low to high"),
@@ -265,14 +269,125 @@ def test_the_damage_score_is_that_of_the_middle_budget(make_report: MakeReport) 
     assert report.score("damage_gain") is report.damage.gains[1]
 
 
+HINGES = np.linspace(0.3, 0.7, 50)
+"""Their median is 0.5; the bounds at level 0.95 are the 19th and the 32nd of them, 0.447 and 0.553."""
+
+
 @pytest.mark.parametrize(
-    ("bar", "outcome"), [(0.35, "PASS"), (0.40, "PASS"), (0.45, "INCONCLUSIVE"), (0.60, "INCONCLUSIVE"), (0.61, "FAIL")]
+    ("bar", "outcome"),
+    [(0.40, "PASS"), (0.446, "PASS"), (0.45, "INCONCLUSIVE"), (0.55, "INCONCLUSIVE"), (0.56, "FAIL")],
 )
-def test_a_check_weighs_the_whole_interval(make_report: MakeReport, bar: float, outcome: str) -> None:
-    report = make_report(hinge=Estimate(value=0.5, low=0.4, high=0.6, n=50, higher_is_better=True))
-    (verdict,) = report.check(hinge=at_least(bar))
+def test_a_check_weighs_the_bounds_of_the_sample(make_report: MakeReport, bar: float, outcome: str) -> None:
+    (verdict,) = make_report(hinges=HINGES).check(hinge=at_least(bar))
     assert verdict.outcome == outcome
     assert bool(verdict) == (outcome == "PASS")
+    assert (verdict.low, verdict.high) == (HINGES[18], HINGES[31])
+    assert (verdict.confidence, verdict.looks) == (0.95, 1)
+
+
+def test_more_confidence_or_more_looks_make_a_check_harder_to_pass(make_report: MakeReport) -> None:
+    report = make_report(hinges=HINGES)
+    lows = [
+        report.check(hinge=at_least(0.4), **options)[0].low
+        for options in ({"confidence": 0.6}, {}, {"looks": 3}, {"confidence": 0.99, "looks": 3})
+    ]
+    assert lows == sorted(lows, reverse=True)
+    assert len(set(lows)) == 4
+    (same,) = report.check(hinge=at_least(0.4), confidence=0.99)
+    (shared,) = report.check(hinge=at_least(0.4), looks=5)
+    assert (same.low, same.high) == (shared.low, shared.high)
+
+
+@pytest.mark.parametrize("options", [{"confidence": 0.5}, {"confidence": 1}, {"looks": 0}])
+def test_a_confidence_or_looks_that_cannot_be_are_refused(make_report: MakeReport, options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(options))} expects "):
+        make_report().check(hinge=at_least(0.1), **options)
+
+
+def test_a_bar_out_of_reach_is_an_error(make_report: MakeReport) -> None:
+    with pytest.raises(OptionError, match="hinge is never above 1, so no model can pass"):
+        make_report().check(hinge=at_least(30))
+
+
+def test_every_score_has_the_sample_that_it_was_estimated_from(make_report: MakeReport) -> None:
+    report = make_report(censored=4, excluded=3)
+    for name, estimate in report.scores().items():
+        sample = report.sample(name)
+        assert sample.statistic == estimate.statistic
+        if sample.statistic == "count":
+            assert (sample.values > sample.threshold).sum() == estimate.value
+            continue
+        assert len(sample.values) == len(sample.originals) == estimate.n
+        assert getattr(np, estimate.statistic)(sample.values) == pytest.approx(estimate.value)
+        low, high = sample.bounds(0.95)
+        assert low <= estimate.value <= high
+
+
+def test_a_sample_of_pairs_says_which_pairs(make_report: MakeReport) -> None:
+    report = make_report(excluded=3, censored=4)
+    sample, kept = report.sample("hinge"), ~report.curves.excluded
+    assert sample.targets is not None
+    assert sample.upper is not None
+    assert np.array_equal(sample.originals, report.curves.originals[kept])
+    assert np.array_equal(sample.targets, report.curves.targets[kept])
+    assert np.array_equal(np.isinf(sample.upper), report.curves.censored[kept])
+    assert np.array_equal(sample.upper[:-4], sample.values[:-4])
+
+
+def test_an_original_of_several_pairs_counts_once_for_its_reconstruction(make_report: MakeReport) -> None:
+    report = make_report(pairs=6)
+    curves = dataclasses.replace(
+        report.curves, originals=np.array([7, 3, 7, 3, 3, 9]), reconstruction_error=np.array([2.0, 1, 2, 1, 1, 3])
+    )
+    sample = dataclasses.replace(report, curves=curves).sample("reconstruction_error")
+    assert (sample.originals.tolist(), sample.values.tolist()) == ([3, 7, 9], [1.0, 2.0, 3.0])
+    assert sample.targets is None
+
+
+def test_an_unresolved_condition_number_is_open_above(make_report: MakeReport) -> None:
+    report = make_report()
+    assert report.encoder is not None
+    for lost, outcome in ((1, "PASS"), (30, "INCONCLUSIVE")):
+        resolved = np.arange(64) >= lost
+        encoder = dataclasses.replace(report.encoder, resolved=resolved)
+        (verdict,) = dataclasses.replace(report, encoder=encoder).check(condition_number=at_most(1e6))
+        assert verdict.outcome == outcome
+
+
+def test_damage_is_judged_at_the_middle_budget(make_report: MakeReport) -> None:
+    report = make_report()
+    assert report.damage is not None
+    middle = report.damage.displacement[:, 1]
+    assert np.array_equal(report.sample("damage").values, middle)
+    assert np.array_equal(report.sample("damage_gain").values, middle / report.damage.radii[1])
+    assert np.array_equal(report.sample("damage").originals, report.damage.images)
+
+
+@pytest.mark.parametrize("score", ["damage", "trace", "decoder.active_units"])
+def test_what_was_not_measured_has_an_empty_sample_and_an_invalid_verdict(make_report: MakeReport, score: str) -> None:
+    report = make_report(sections=False)
+    assert report.sample(score).values.size == 0
+    (verdict,) = report.check(**{score: at_most(1e9)})
+    assert verdict.outcome == "INVALID"
+
+
+def test_a_subclass_equals_the_report_it_was_made_from(make_report: MakeReport, tmp_path: Path) -> None:
+    class Special(AuditReport):
+        __hash__ = None  # type: ignore[assignment]
+
+    report = make_report()
+    special = Special(**{f.name: getattr(report, f.name) for f in dataclasses.fields(report)})
+    assert special == report
+    assert report == special
+    assert special != dataclasses.replace(report, name="other")
+    assert load(special.save(tmp_path)) == report
+
+
+def test_a_report_saved_without_its_page_leaves_no_page_of_another(make_report: MakeReport, tmp_path: Path) -> None:
+    make_report(name="earlier").save(tmp_path)
+    report = make_report()
+    assert load(report.save(tmp_path, page=False)) == report
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays.npz", "report.json"]
 
 
 def test_a_dotted_score_goes_into_a_check_by_keyword(make_report: MakeReport) -> None:
@@ -299,8 +414,15 @@ def test_a_bar_of_the_wrong_direction_or_kind_is_an_error(make_report: MakeRepor
 
 
 def test_require_names_every_bar_that_was_not_cleared(make_report: MakeReport) -> None:
-    report = make_report(hinge=Estimate(value=0.5, low=0.4, high=0.6, n=50, higher_is_better=True))
+    report = make_report(hinges=HINGES)
     report.require(hinge=at_least(0.3), auddc=at_least(0.01))
-    with pytest.raises(AssertionError, match=r"hinge 0\.5 .* FAIL[^\n]*\nauddc .* FAIL") as failure:
+    with pytest.raises(AssertionError, match=r"hinge 0\.50 .* FAIL[^\n]*\nauddc .* FAIL") as failure:
         report.require(hinge=at_least(0.9), auddc=at_least(0.9), condition_number=at_most(1e6))
     assert "condition_number" not in str(failure.value)
+
+
+def test_require_takes_a_confidence(make_report: MakeReport) -> None:
+    report = make_report(hinges=HINGES)
+    report.require(hinge=at_least(0.44))
+    with pytest.raises(AssertionError, match=r"INCONCLUSIVE \(99\.9 %, 50 pairs\)"):
+        report.require(hinge=at_least(0.44), confidence=0.999)

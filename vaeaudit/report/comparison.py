@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.words import label, number, setting, trusted
@@ -165,8 +165,8 @@ def _paired_difference(
     if np.ptp(after - before) == 0:
         return difference, difference, difference
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        result = scipy.stats.bootstrap(
             (before, after),
             change,
             paired=True,

@@ -20,13 +20,16 @@ from vaeaudit.errors import OptionError, ReportError
 from vaeaudit.files import write_atomically
 from vaeaudit.health import Finding
 from vaeaudit.report import codec
-from vaeaudit.report.shapes import check_shapes
-from vaeaudit.score_names import DIRECTIONS, full_name
-from vaeaudit.statistics import Estimate
-from vaeaudit.verdict import Bar, Verdict, judge
+from vaeaudit.report.shapes import check_entries, check_shapes
+from vaeaudit.samples import Sample
+from vaeaudit.score_names import DIRECTIONS, full_name, statistic_of
+from vaeaudit.statistics import CONFIDENCE, Estimate
+from vaeaudit.verdict import Bar, Verdict, check_bar, judge, level
 
-SCHEMA = 1
+SCHEMA = 2
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
+FOLDER_NAME = "vaeaudit-report"
+"""Folder of a report where nobody says another."""
 _OWNER = "report"
 """Name of the array that says which report.json the pictures belong to."""
 
@@ -35,6 +38,11 @@ NOT_MEASURED = Estimate(value=math.nan, low=-math.inf, high=math.inf, n=0, trust
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+PER_IMAGE = (
+    "spectral_radius", "condition_number", "von_neumann_entropy", "effective_rank", "entropy_khan2022", "trace",
+    "log_pseudo_determinant",
+)  # fmt: skip
+"""Scores of a pullback spectrum with one figure an image."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +68,8 @@ class Curves:
         r_squared: fit of the broken stick, `(pairs,)`.
         linearity: fit of a straight line left of the hinge, `(pairs,)`.
         auddc: area under the distortion-distortion curve, `(pairs,)`.
+        reconstruction_error: L2(r(x) - x) of each pair's original, input units, `(pairs,)`.
+        evaluations: gradient evaluations that the attack spent on each pair, `(pairs,)`.
     """
 
     strengths: Floats
@@ -79,12 +89,26 @@ class Curves:
     r_squared: Floats
     linearity: Floats
     auddc: Floats
+    reconstruction_error: Floats
+    evaluations: Integers
 
     def __post_init__(self) -> None:
         pairs, strengths = self.originals.size, self.strengths.size
         grids = dict.fromkeys(("distortion", "gap", "divergence", "objective", "converged"), (pairs, strengths))
         columns = {f.name: (pairs,) for f in dataclasses.fields(self) if f.name not in grids}
         check_shapes(self, {**columns, **grids, "strengths": (strengths,)})
+
+    def sample(self, score: str) -> Sample:
+        """The figures behind a score that comes from the pairs; those of excluded pairs are left out."""
+        values: Floats = getattr(self, score)
+        if score == "reconstruction_error":
+            # an original may take part in several pairs, but counts once
+            _, first = np.unique(self.originals, return_index=True)
+            return _sample(values[first], score, self.originals[first])
+        if score != "reach":
+            values = np.where(self.excluded, math.nan, values)
+        upper = np.where(self.censored, math.inf, values) if score == "hinge" else None
+        return _sample(values, score, self.originals, targets=self.targets, upper=upper)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,6 +134,16 @@ class Damage:
         check_shapes(self, {**dict.fromkeys(("radii", "estimates", "gains"), (budgets,)), "images": (images,)})
         check_shapes(self, {"displacement": (images, budgets)})
 
+    @property
+    def middle(self) -> int:
+        """Which budget the scores `damage` and `damage_gain` are those of."""
+        return len(self.estimates) // 2
+
+    def sample(self, score: str) -> Sample:
+        """The figures behind `damage` or `damage_gain`."""
+        values = self.displacement[:, self.middle]
+        return _sample(values / self.radii[self.middle] if score == "damage_gain" else values, score, self.images)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GeometryScores:
@@ -127,6 +161,12 @@ class GeometryScores:
         active_units: latent units in use (Burda et al. 2016); the condition number's denominator.
         eigenvalues: descending, `(images, rank)`.
         images: index of each image, `(images,)`.
+        per_image: the figures behind every score but `active_units`, by name, each `(images,)`.
+        resolved: whether the condition number stands clear of rounding noise, `(images,)`; where it
+            does not, it is at least the figure given.
+        variances: variance over the data of each unit's posterior mean, `(units,)`.
+        variance_errors: their standard errors, `(units,)`.
+        active_variance: the variance above which a unit counts as active.
     """
 
     metric: str
@@ -140,10 +180,30 @@ class GeometryScores:
     active_units: Estimate
     eigenvalues: Floats
     images: Integers
+    per_image: dict[str, Floats]
+    resolved: Booleans
+    variances: Floats
+    variance_errors: Floats
+    active_variance: float
 
     def __post_init__(self) -> None:
         images, rank = self.images.size, self.eigenvalues.shape[-1] if self.eigenvalues.ndim else 0
-        check_shapes(self, {"images": (images,), "eigenvalues": (images, rank)})
+        units = (self.variances.size,)
+        check_shapes(self, {"images": (images,), "eigenvalues": (images, rank), "resolved": (images,)})
+        check_shapes(self, {"variances": units, "variance_errors": units})
+        check_entries(self, "per_image", dict.fromkeys(PER_IMAGE, (images,)))
+
+    def sample(self, score: str) -> Sample:
+        """The figures behind one of the scores."""
+        if score == "active_units":
+            nowhere = np.zeros(0, dtype=np.int64)
+            return Sample(
+                values=self.variances, statistic="count", originals=nowhere, errors=self.variance_errors,
+                threshold=self.active_variance,
+            )  # fmt: skip
+        values = self.per_image[score]
+        upper = np.where(self.resolved, values, math.inf) if score == "condition_number" else None
+        return _sample(values, score, self.images, upper=upper)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -232,7 +292,8 @@ class AuditReport:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AuditReport):
             return NotImplemented
-        return codec.equal(self, other)
+        fields = (field.name for field in dataclasses.fields(AuditReport))
+        return all(codec.equal(getattr(self, name), getattr(other, name)) for name in fields)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -250,9 +311,8 @@ class AuditReport:
                     if isinstance(score := getattr(value, part.name), Estimate):
                         yield f"{field.name}.{part.name}", score
             elif isinstance(value, Damage):
-                middle = len(value.estimates) // 2
-                yield "damage", value.estimates[middle]
-                yield "damage_gain", value.gains[middle]
+                yield "damage", value.estimates[value.middle]
+                yield "damage_gain", value.gains[value.middle]
 
     def score(self, name: str) -> Estimate:
         """One score by name; a bare geometry score is the encoder's. NaN where it was not measured.
@@ -262,36 +322,61 @@ class AuditReport:
         """
         return self.scores().get(full_name(name), NOT_MEASURED)
 
-    def check(self, **bars: Bar) -> tuple[Verdict, ...]:
-        """Hold scores against bars: `report.check(hinge=at_least(0.3))`; one verdict a bar.
-
-        A score with a dot in its name goes in by `**{"decoder.spectral_radius": at_most(3)}`.
+    def sample(self, name: str) -> Sample:
+        """The figures behind a score: one a pair or an image. Empty where it was not measured.
 
         Raises:
-            OptionError: an unknown score, a bar of the wrong direction, or no bar at all.
+            OptionError: there is no such score.
+        """
+        room, _, score = full_name(name).rpartition(".")
+        section: Curves | Damage | GeometryScores | None = self.curves
+        if room:
+            section = getattr(self, room)
+        elif score in ("damage", "damage_gain"):
+            section = self.damage
+        return _empty_sample(score) if section is None else section.sample(score)
+
+    def check(self, *, confidence: float = CONFIDENCE, looks: int = 1, **bars: Bar) -> tuple[Verdict, ...]:
+        """Hold scores against bars: `report.check(hinge=at_least(0.3))`; one verdict a bar.
+
+        A verdict rests on one-sided bounds, computed from the report's own samples: PASS if the bound
+        on the safe side clears the bar, FAIL if the opposite one is beyond it, INCONCLUSIVE in
+        between, INVALID where a health finding forbids to rely on the score. A score with a dot in
+        its name goes in by `**{"decoder.spectral_radius": at_most(3)}`.
+
+        Args:
+            confidence: of each bound, above 0.5 and below 1; a PASS is false with at most the rest.
+            looks: how many times a sample that grows may be judged and still keep that confidence.
+            bars: `at_least(...)` or `at_most(...)` by score.
+
+        Raises:
+            OptionError: an unknown score, a bar of the wrong direction or out of reach, no bar at
+                all, or a confidence or looks that cannot be.
         """
         if not bars:
             raise OptionError("check expects at least one bar, such as hinge=at_least(0.3); got none")
-        for name, bar in bars.items():
-            if not isinstance(bar, Bar):
-                raise OptionError(f"{name}: expected at_least(...) or at_most(...), got {bar!r}")
-        return tuple(self._judge(full_name(name), bar) for name, bar in bars.items())
+        level(confidence, looks)
+        named = [(check_bar(name, bar), bar) for name, bar in bars.items()]
+        return tuple(self._judge(name, bar, confidence, looks) for name, bar in named)
 
-    def _judge(self, name: str, bar: Bar) -> Verdict:
+    def _judge(self, name: str, bar: Bar, confidence: float, looks: int) -> Verdict:
         found = dataclasses.replace(self.score(name), higher_is_better=DIRECTIONS[name])
-        blame = [f.message for f in self.health if f.invalidates(name)]
-        return judge(name, found, bar, distrust="; ".join(blame))
+        blame = "; ".join(f.message for f in self.health if f.invalidates(name))
+        bounds = self.sample(name).bounds(level(confidence, looks))
+        return judge(name, found, bar, bounds=bounds, confidence=confidence, looks=looks, distrust=blame)
 
-    def require(self, **bars: Bar) -> None:
+    def require(self, *, confidence: float = CONFIDENCE, **bars: Bar) -> None:
         """Like `check`, but raise AssertionError unless every verdict is PASS."""
         __tracebackhide__ = True
-        failed = [str(verdict) for verdict in self.check(**bars) if not verdict]
+        failed = [str(verdict) for verdict in self.check(confidence=confidence, looks=1, **bars) if not verdict]
         if failed:
             raise AssertionError("\n".join(failed))
 
     def to_dict(self) -> dict[str, Any]:
         """Builtin types only, pictures left out; `AuditReport.from_dict` is the inverse."""
-        return {"schema": SCHEMA, **codec.to_builtin(dataclasses.replace(self, gallery=None))}
+        fields = (field.name for field in dataclasses.fields(AuditReport))
+        plain = {name: codec.to_builtin(getattr(self, name)) for name in fields if name != "gallery"}
+        return {"schema": SCHEMA, **plain, "gallery": None}
 
     @staticmethod
     def from_dict(data: Any, gallery: Gallery | None = None) -> AuditReport:
@@ -303,25 +388,35 @@ class AuditReport:
         if not isinstance(data, dict) or "schema" not in data:
             raise ReportError("expected a vaeaudit report (an object with a 'schema'), got something else")
         if data["schema"] != SCHEMA:
-            raise ReportError(f"the report has schema {data['schema']!r}, this version reads {SCHEMA}")
+            raise ReportError(
+                f"the report has schema {data['schema']!r}, this version reads {SCHEMA}: it was written by another "
+                "version of vaeaudit; audit the model again with this one"
+            )
         fields = {key: value for key, value in data.items() if key != "schema"}
         report: AuditReport = codec.from_builtin(AuditReport, fields)
         return dataclasses.replace(report, gallery=gallery)
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, page: bool = True) -> Path:
         """Write report.json, report.html and arrays.npz, each atomically; returns the folder.
 
         The arrays come first and hold a digest of the JSON they belong to, so that a save that is
         cut short leaves the older report, which then loads without pictures.
-        """
-        from vaeaudit.report.html import render
 
+        Args:
+            folder: where to; made if it is not there.
+            page: False leaves report.html out, and removes that of an earlier report in the folder.
+        """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         data = self.to_dict()
         arrays = {_OWNER: np.array(_digest(data)), **({} if self.gallery is None else _fields(self.gallery))}
         write_atomically(path / ARRAYS_NAME, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
-        write_atomically(path / HTML_NAME, lambda file: file.write(render(self).encode(errors="replace")))
+        if page:
+            from vaeaudit.report.html import render
+
+            write_atomically(path / HTML_NAME, lambda file: file.write(render(self).encode(errors="replace")))
+        else:
+            (path / HTML_NAME).unlink(missing_ok=True)
         write_atomically(path / JSON_NAME, lambda file: file.write(codec.write_json(data)))
         return path
 
@@ -345,6 +440,26 @@ def load(path: str | os.PathLike[str]) -> AuditReport:
     data = codec.read_json(file)
     report = AuditReport.from_dict(data)
     return dataclasses.replace(report, gallery=_load_gallery(file.with_name(ARRAYS_NAME), _digest(data)))
+
+
+def _sample(
+    values: Floats, score: str, originals: Integers, *, targets: Integers | None = None, upper: Floats | None = None
+) -> Sample:
+    """A sample without the values that are missing."""
+    kept = ~np.isnan(values)
+    return Sample(
+        values=values[kept], statistic=statistic_of(score), originals=originals[kept],
+        targets=None if targets is None else targets[kept], upper=None if upper is None else upper[kept],
+    )  # fmt: skip
+
+
+def _empty_sample(score: str) -> Sample:
+    nothing = np.zeros(0)
+    statistic = statistic_of(score)
+    return Sample(
+        values=nothing, statistic=statistic, originals=nothing.astype(np.int64),
+        errors=nothing if statistic == "count" else None,
+    )  # fmt: skip
 
 
 def _digest(data: dict[str, Any]) -> str:

@@ -55,6 +55,13 @@ def print_report(
         console.print(Text(words.clean(os.fspath(saved)), style="bold"), soft_wrap=True)
 
 
+def print_page(page: str | os.PathLike[str], console: Console | None = None) -> None:
+    """Name the HTML page of a report that was printed, on a line of its own that can be copied."""
+    console = console or Console()
+    _print(console, Text("\nWith pictures:"))
+    console.print(Text(words.clean(os.fspath(page)), style="bold"), soft_wrap=True)
+
+
 def table_text(report: AuditReport) -> str:
     """What `print_report` prints, as plain text 80 columns wide, without colours, wherever it is called."""
     file = io.StringIO()
@@ -66,7 +73,7 @@ def table_text(report: AuditReport) -> str:
 
 
 def verdict_lines(verdicts: Iterable[Verdict]) -> list[Text]:
-    """One line a verdict, the outcome first, coloured and in words; its reason follows it."""
+    """One line a verdict: the outcome, coloured, its headline, and its reason."""
     return [_verdict(verdict) for verdict in verdicts]
 
 
@@ -185,11 +192,9 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
 
 
 def _verdict(verdict: Verdict) -> Text:
-    estimate = verdict.estimate
-    interval = words.interval(estimate, words.counted(verdict.score.rpartition(".")[2]))
     head = (f"{verdict.outcome:<12}", f"bold {COLOURS[verdict.outcome]}")
-    body = f" {verdict.score} {words.figure(estimate)} ({interval}; n = {estimate.n}), wanted {verdict.bar}"
-    return Text.assemble(head, body, f": {words.clean(verdict.reason)}" if verdict.reason else "")
+    reason = f": {words.clean(verdict.reason)}" if verdict.reason else ""
+    return Text.assemble(head, f" {verdict.headline}", reason)
 
 
 def _comparison(comparison: Comparison) -> Iterator[RenderableType]:

@@ -1,20 +1,23 @@
-"""Small trained models and real test images to try an audit on, and to test against."""
+"""Small trained models and real test images to try an audit on, and to test against.
+
+Names and cards can be read without torch, which is imported when a model or images are loaded.
+"""
 
 from __future__ import annotations
 
 import json
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors.torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vaeaudit.adapters import wrap
-from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.errors import OptionError
-from vaeaudit.zoo.models import build
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vaeaudit.autoencoder import Autoencoder
 
 
 def names() -> tuple[str, ...]:
@@ -41,6 +44,10 @@ def load_model(name: str) -> Any:
     Raises:
         OptionError: there is no such model.
     """
+    import safetensors.torch
+
+    from vaeaudit.zoo.models import build
+
     description = card(name)
     model = build(description["architecture"], description["options"])
     model.load_state_dict(safetensors.torch.load(_read(f"weights/{name}.safetensors")))
@@ -53,6 +60,8 @@ def load(name: str) -> Autoencoder:
     Raises:
         OptionError: there is no such model.
     """
+    from vaeaudit.adapters import wrap
+
     return wrap(load_model(name), bounds=(0.0, 1.0), name=name)
 
 
@@ -65,6 +74,8 @@ def images(name: str) -> tuple[Tensor, NDArray[np.int64]]:
     Raises:
         OptionError: there is no such model.
     """
+    import safetensors.torch
+
     tensors = safetensors.torch.load(_read(f"images/{card(name)['data']}.safetensors"))
     return tensors["images"].float() / 255, tensors["labels"].numpy().astype(np.int64)
 
