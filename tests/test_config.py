@@ -17,6 +17,7 @@ import torchvision
 
 from vaeaudit import OptionError, at_least, at_most, zoo
 from vaeaudit.config import AuditFile, read_audit_file
+from vaeaudit.loading import load_data, load_model
 from vaeaudit.score_names import DIRECTIONS
 
 Write = Callable[..., AuditFile]
@@ -96,14 +97,14 @@ def write(tmp_path: Path) -> Write:
 
 def test_the_zoo_needs_no_module(write: Write) -> None:
     file = write()
-    images, labels = file.load_data()
-    assert file.load_model().name == "mnist-vae"
+    images, labels = load_data(file)
+    assert load_model(file).name == "mnist-vae"
     assert (images.shape, labels.shape) == ((300, 1, 28, 28), (300,))
 
 
 def test_name_and_bounds_apply_to_any_model(write: Write, subject: str) -> None:
     for model in (ZOO, f'"{subject}:model"', f'"{subject}:pair"'):
-        found = write(model=model, name='"mine"', bounds="[-1, 2.5]", scale='"std"').load_model()
+        found = load_model(write(model=model, name='"mine"', bounds="[-1, 2.5]", scale='"std"'))
         assert (found.name, found.bounds, found.scale) == ("mine", (-1.0, 2.5), "std")
 
 
@@ -115,7 +116,7 @@ def test_a_model_is_made_from_whatever_the_reference_names(
     write: Write, subject: str, attribute: str, scale: float
 ) -> None:
     before = list(sys.path)
-    found = write(model=f'"{subject}:{attribute}"').load_model()
+    found = load_model(write(model=f'"{subject}:{attribute}"'))
     assert sys.path == before
     assert found.bounds == (0.0, 1.0)
     images = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
@@ -123,7 +124,7 @@ def test_a_model_is_made_from_whatever_the_reference_names(
 
 
 def test_data_may_come_from_a_function_too(write: Write, subject: str) -> None:
-    torch.testing.assert_close(write(data=f'"{subject}:images"').load_data(), torch.full((2, 1, 2, 2), 0.25))
+    torch.testing.assert_close(load_data(write(data=f'"{subject}:images"')), torch.full((2, 1, 2, 2), 0.25))
 
 
 def test_arrays_lie_beside_the_file_with_or_without_labels(write: Write, tmp_path: Path) -> None:
@@ -131,9 +132,9 @@ def test_arrays_lie_beside_the_file_with_or_without_labels(write: Write, tmp_pat
     np.save(tmp_path / "a.npy", images)
     np.savez(tmp_path / "b.npz", images=images)
     np.savez(tmp_path / "c.npz", images=images, labels=labels)
-    np.testing.assert_array_equal(write(data='"a.npy"').load_data(), images)
-    np.testing.assert_array_equal(write(data='"b.npz"').load_data(), images)
-    found = write(data='"c.npz"').load_data()
+    np.testing.assert_array_equal(load_data(write(data='"a.npy"')), images)
+    np.testing.assert_array_equal(load_data(write(data='"b.npz"')), images)
+    found = load_data(write(data='"c.npz"'))
     np.testing.assert_array_equal(found[0], images)
     np.testing.assert_array_equal(found[1], labels)
 
@@ -158,7 +159,7 @@ def test_a_data_set_of_torchvision_is_its_test_half_unless_told(
     write: Write, tmp_path: Path, extra: str, half: str
 ) -> None:
     pixels = _mnist(tmp_path / "here")[half]
-    found = write(data=f'{{ torchvision = "MNIST", root = "here"{extra} }}').load_data()
+    found = load_data(write(data=f'{{ torchvision = "MNIST", root = "here"{extra} }}'))
     assert [label for _, label in found] == list(range(len(pixels)))
     np.testing.assert_array_equal(torch.stack([image for image, _ in found])[:, 0], np.float32(pixels) / 255)
 
@@ -172,7 +173,7 @@ def test_a_data_set_that_knows_splits_is_given_one(
             self.root, self.split = root, split
 
     monkeypatch.setattr(torchvision.datasets, "Split", Split, raising=False)
-    assert write(data=f'{{ torchvision = "Split"{extra} }}').load_data().split == split
+    assert load_data(write(data=f'{{ torchvision = "Split"{extra} }}')).split == split
 
 
 def test_settings_are_passed_on_and_nothing_is_made_up(write: Write, tmp_path: Path) -> None:
@@ -180,6 +181,8 @@ def test_settings_are_passed_on_and_nothing_is_made_up(write: Write, tmp_path: P
     assert file.options == {"preset": "quick", "pairs": 6, "seed": 3, "strengths": [0.5, 2], "divergence": "kl"}
     assert (file.output, file.folder) == (Path("o"), tmp_path)
     assert write().options == {}
+    assert write().confidence is None
+    assert write(confidence="0.99").confidence == 0.99
     assert write().output == Path("vaeaudit-report")
 
 
@@ -208,6 +211,10 @@ BAD_FILES = {
     "data = 3": "data expects a string or a table, got 3",
     "pairs = 'six'": "pairs expects an integer, got 'six'",
     "pairs = true": "pairs expects an integer, got True",
+    f"model = {ZOO}\ndata = {ZOO}\nconfidence = 0.5": "confidence expects a number above 0.5 and below 1, got 0.5",
+    "confidence = 1.0": "confidence expects a number above 0.5 and below 1, got 1.0",
+    "confidence = nan": "confidence expects a number above 0.5 and below 1, got nan",
+    "confidence = '95 %'": "confidence expects a number, got '95 %'",
     "bounds = ['a', 1]": "bounds and strengths expect lists of numbers",
     "strengths = ['a']": "bounds and strengths expect lists of numbers",
 }
@@ -266,7 +273,7 @@ BAD_MODELS = {
 @pytest.mark.parametrize("model", BAD_MODELS)
 def test_a_model_that_cannot_be_made_is_refused(write: Write, subject: str, model: str) -> None:
     with pytest.raises(OptionError, match=BAD_MODELS[model]):
-        write(model=f'"{model.format(subject)}"').load_model()
+        load_model(write(model=f'"{model.format(subject)}"'))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +290,7 @@ def test_a_module_that_does_not_import_says_why(
 ) -> None:
     (tmp_path / f"{subject}.py").write_text(text)
     with pytest.raises(OptionError, match=message):
-        write(model=f'"{subject}:model"').load_model()
+        load_model(write(model=f'"{subject}:model"'))
 
 
 BAD_DATA = {
@@ -309,8 +316,8 @@ def test_data_that_cannot_be_read_is_refused(write: Write, tmp_path: Path, data:
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
     np.savez(tmp_path / "other.npz", pixels=np.zeros((2, 1, 2, 2)))
     with pytest.raises(OptionError, match=BAD_DATA[data]):
-        write(data=data).load_data()
+        load_data(write(data=data))
 
 
 def test_a_model_of_the_zoo_is_the_same_as_from_python(write: Write) -> None:
-    assert write(model='"zoo:mnist-ae"').load_model().fingerprint() == zoo.load("mnist-ae").fingerprint()
+    assert load_model(write(model='"zoo:mnist-ae"')).fingerprint() == zoo.load("mnist-ae").fingerprint()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import vaeaudit
+
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("pytest", "_pytest", "diffusers", "pythae", "lightning", "matplotlib.pyplot", "torchvision")
 
@@ -29,3 +31,52 @@ def test_importing_the_library_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def _run(code: str) -> list[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import vaeaudit",
+        "from vaeaudit import at_least, at_most, Bar, AuditReport, load, Estimate, OptionError",
+        "from vaeaudit import zoo; zoo.names()",
+        "import vaeaudit.config",
+        "import vaeaudit.spec, vaeaudit.health, vaeaudit.verdict, vaeaudit.report.model",
+        "import vaeaudit; dir(vaeaudit), vaeaudit.__all__",
+    ],
+)
+def test_what_needs_no_model_imports_neither_torch_nor_scipys_statistics(code: str) -> None:
+    assert _run(f"import sys; {code}; print(*(n for n in ('torch', 'scipy.stats') if n in sys.modules))") == []
+
+
+def test_reading_an_audit_file_imports_no_torch(tmp_path: Path) -> None:
+    text = 'model = "zoo:mnist-vae"\ndata = "zoo:mnist-vae"\nconfidence = 0.9\n[thresholds]\nhinge.at_least = 0.3\n'
+    (tmp_path / "audit.toml").write_text(text)
+    code = "import sys, pathlib; from vaeaudit.config import read_audit_file; "
+    code += f"print(read_audit_file(pathlib.Path({str(tmp_path / 'audit.toml')!r})).confidence, 'torch' in sys.modules)"
+    assert _run(code) == ["0.9", "False"]
+
+
+@pytest.mark.parametrize("first", ["import vaeaudit.auditing, vaeaudit.planning, vaeaudit.report", "import vaeaudit"])
+def test_every_public_name_is_what_it_says_whatever_was_imported_before(first: str) -> None:
+    code = f"""{first}
+import vaeaudit, types
+for name in vaeaudit.__all__:
+    found = getattr(vaeaudit, name)
+    module = name in ("attacks", "geometry", "remedies", "zoo")
+    assert isinstance(found, types.ModuleType) == module and found is getattr(vaeaudit, name), name
+    assert module or found.__name__ == name and name in dir(vaeaudit), name
+"""
+    assert _run(code) == []
+
+
+def test_a_star_import_brings_every_public_name() -> None:
+    assert _run("from vaeaudit import *\nimport vaeaudit\nprint(*(set(vaeaudit.__all__) - set(globals())))") == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'vaeaudit' has no attribute 'nope'"):
+        vaeaudit.nope  # noqa: B018

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from vaeaudit.batches import in_batches, micro_batched
+from vaeaudit.code_identity import code_fingerprint, libraries_behind
 from vaeaudit.errors import AuditError, ModelError, OptionError
 from vaeaudit.introspection import Found, copied, find
-from vaeaudit.latent import SCALES, Posterior, Scale, read_posterior, read_reconstruction
+from vaeaudit.latent import SCALES, Posterior, Scale, read_output_std, read_posterior, read_reconstruction
 from vaeaudit.preservation import preserved
 
 _AT_REST = "_dtype_at_rest"
@@ -137,6 +138,16 @@ class Autoencoder:
         """
         return read_reconstruction(_called(self.decoder, latents.to(self.dtype, copy=True), "decoder", "latents"))
 
+    def decode_with_spread(self, latents: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Reconstructions, and their standard deviation where the decoder returns a Gaussian; gradients flow.
+
+        Raises:
+            EncoderOutputError: the decoder's output cannot be read.
+            ModelError: the decoder failed on these latents.
+        """
+        output = _called(self.decoder, latents.to(self.dtype, copy=True), "decoder", "latents")
+        return read_reconstruction(output), read_output_std(output)
+
     def reconstruct(self, inputs: Tensor) -> Tensor:
         """Decode the posterior mean of inputs, `(batch, *event)`."""
         return self.decode(self.encode(inputs).mean)
@@ -196,6 +207,18 @@ class Autoencoder:
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def code_fingerprint(self) -> str:
+        """SHA-256 of the user's code behind encoder and decoder, see `vaeaudit.code_identity`.
+
+        It changes when a method, a helper or a constant that they use changes; not with comments,
+        docstrings, unrelated lines, or the file that the code stands in.
+        """
+        return code_fingerprint(*self.modules, self.encoder, self.decoder)
+
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that the model's classes and functions come from, by name."""
+        return libraries_behind(*self.modules, self.encoder, self.decoder)
 
 
 def _heads(posterior: Posterior) -> tuple[Tensor, ...]:

@@ -51,6 +51,13 @@ class Images:
         digest.update(b"" if self.labels is None else self.labels.tobytes())
         return digest.hexdigest()
 
+    def fingerprint_of(self, row: int) -> str:
+        """SHA-256 of one image and its position in the user's data."""
+        pixels = self.pixels[row]
+        digest = hashlib.sha256(f"{self.index[row]}{tuple(pixels.shape)}{pixels.dtype}".encode())
+        digest.update(pixels.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
 
 def load_images(
     source: Any,

@@ -29,3 +29,7 @@ class GradientError(ModelError):
 
 class ReportError(AuditError, ValueError):
     """A saved report that cannot be read."""
+
+
+class FallbackWarning(UserWarning):
+    """A slower way was taken because the model does not allow the faster one; figures are the same."""

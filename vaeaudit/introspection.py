@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import copy
-import dis
 import functools
 import types
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaeaudit.bytecode import global_names
 from vaeaudit.errors import ModelError
 
 _DEPTH = 6
@@ -72,7 +72,7 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, types.MethodType):
         return [value.__self__] if isinstance(value.__self__, nn.Module) else [value.__self__, value.__func__]
     if isinstance(value, types.FunctionType):
-        cells = [c.cell_contents for c in value.__closure__ or () if _filled(c)]
+        cells = [c.cell_contents for c in value.__closure__ or () if is_filled(c)]
         defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
         return [*cells, *defaults, *_globals_used(value).values()]
     if isinstance(value, (list, tuple)):
@@ -82,10 +82,10 @@ def _parts(value: Any) -> list[Any]:
     if _foreign(value):
         return []
     call = getattr(type(value), "__call__", None)  # noqa: B004 - the function itself is wanted
-    return [*_attributes(value).values(), *([call] if isinstance(call, types.FunctionType) else [])]
+    return [*attributes_of(value).values(), *([call] if isinstance(call, types.FunctionType) else [])]
 
 
-def _attributes(value: Any) -> dict[str, Any]:
+def attributes_of(value: Any) -> dict[str, Any]:
     """Attributes of a plain object, those in slots included."""
     slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
     return {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots}}
@@ -96,7 +96,8 @@ def _slots(kind: type) -> tuple[str, ...]:
     return tuple(n for n in ((names,) if isinstance(names, str) else names) if n not in {"__dict__", "__weakref__"})
 
 
-def _filled(cell: types.CellType) -> bool:
+def is_filled(cell: types.CellType) -> bool:
+    """Whether a closure's variable has been assigned yet."""
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:
@@ -114,16 +115,8 @@ def _foreign(value: Any) -> bool:
 def _globals_used(function: types.FunctionType) -> dict[str, Any]:
     """What the global names in a function stand for, where it may be or hold a part of a model."""
     space = function.__globals__
-    own = {name: space[name] for name in _global_names(function.__code__) if name in space}
+    own = {name: space[name] for name in global_names(function.__code__) if name in space}
     return {name: value for name, value in own.items() if _may_hold_a_model(value)}
-
-
-@functools.lru_cache(maxsize=4096)
-def _global_names(code: types.CodeType) -> tuple[str, ...]:
-    """Names that a function and the functions inside it look up as globals; attributes are no such names."""
-    names = {str(i.argval) for i in dis.get_instructions(code) if i.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
-    inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in _global_names(const)]
-    return tuple(sorted(names.union(inner)))
 
 
 def _may_hold_a_model(value: Any) -> bool:
@@ -183,7 +176,7 @@ def _copy(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
     if isinstance(value, dict):
         made.update({key: again(item) for key, item in value.items()})
         return made
-    for name, item in _attributes(value).items():
+    for name, item in attributes_of(value).items():
         object.__setattr__(made, name, again(item))
     return made
 
@@ -197,7 +190,7 @@ def _copy_function(
     made = types.FunctionType(function.__code__, space, function.__name__, None, cells or None)
     memo[id(function)] = made
     for empty, cell in zip(cells, function.__closure__ or (), strict=True):
-        if _filled(cell):
+        if is_filled(cell):
             empty.cell_contents = again(cell.cell_contents)
     space.update({name: again(item) for name, item in _globals_used(function).items()})
     made.__defaults__ = None if function.__defaults__ is None else tuple(map(again, function.__defaults__))

@@ -110,6 +110,18 @@ def read_reconstruction(output: Any) -> Tensor:
     )
 
 
+def read_output_std(output: Any) -> Tensor | None:
+    """Standard deviation of a decoder's output where that is a Gaussian, `(batch, *event)`; None otherwise.
+
+    Other distributions, such as a Bernoulli, have no spread of their own beside the mean.
+    """
+    if isinstance(output, (tuple, list)) and len(output) == 1:
+        return read_output_std(output[0])
+    while isinstance(output, Independent):
+        output = output.base_dist
+    return _real(output.scale, "the output's standard deviation") if isinstance(output, Normal) else None
+
+
 def _from_distribution(distribution: Distribution) -> Posterior:
     base = distribution
     while isinstance(base, Independent):

@@ -1,8 +1,8 @@
-"""The measurements of an audit, each in chunks that are kept as soon as they are finished."""
+"""The measurements of an audit, each of whose rows is kept as soon as it is finished."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaeaudit import attacks, geometry
+from vaeaudit import attacks
 from vaeaudit.attacks.targeted import SOLVER, TargetedAttack, pairs_at_once
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
+from vaeaudit.data import Images
 from vaeaudit.errors import ModelError
+from vaeaudit.pullbacks import pullback_arrays
 from vaeaudit.reconstruction import target_distances
 from vaeaudit.spec import Spec
 from vaeaudit.statistics import SMALLEST_SAMPLE
@@ -31,6 +33,8 @@ OCTAVES_LOWER = 5
 STRENGTHS_LOWER = 5
 _ROWS_A_UNIT = 3
 
+Rows = NDArray[np.int64]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
@@ -38,21 +42,23 @@ class Measurements:
 
     Attributes:
         ae: the model, at rest.
-        images: `(n, *event)`, on the model's device.
+        data: the images.
+        images: their pixels inside the bounds, `(n, *event)`, on the model's device.
         pairs: rows of original and target, `(pairs, 2)`.
-        index: position of each image in the user's data, `(n,)`.
+        first: how many pairs come before any extension; they settle at which other images is measured.
         spec: how much to measure.
         divergence: of the targeted attack.
         penalty: of the targeted attack.
         seed: seed of everything random.
-        checkpoint: where finished chunks are kept.
+        checkpoint: where finished rows are kept.
         progress: told what is finished.
     """
 
     ae: Autoencoder
+    data: Images
     images: Tensor
-    pairs: NDArray[np.int64]
-    index: NDArray[np.int64]
+    pairs: Rows
+    first: int
     spec: Spec
     divergence: str
     penalty: attacks.Penalty
@@ -66,40 +72,39 @@ class Measurements:
         Raises:
             ModelError: the encoder returns NaN or infinite values for one of the images.
         """
+        posterior = self.ae.posteriors(self.images)
+        self._check_finite("encoder", posterior.mean, posterior.std, rows=self.data.index)
+        means = posterior.mean.flatten(1).double()
+        centred = means - means.mean(0)
+        variance = centred.square().sum(0) / max(len(means) - 1, 1)
+        fourth = centred.pow(4).mean(0)
+        error = ((fourth - variance.square()).clamp_min(0) / len(means)).sqrt()
+        return {"variance": _plain(variance), "error": _plain(error)}
 
-        def measure() -> Arrays:
-            posterior = self.ae.posteriors(self.images)
-            self._check_finite("encoder", posterior.mean, posterior.std, rows=self.index)
-            means = posterior.mean.flatten(1).double()
-            centred = means - means.mean(0)
-            variance = centred.square().sum(0) / max(len(means) - 1, 1)
-            fourth = centred.pow(4).mean(0)
-            error = ((fourth - variance.square()).clamp_min(0) / len(means)).sqrt()
-            return {"variance": _plain(variance), "error": _plain(error)}
+    def tradeoff(self, strengths: Tensor, pairs: int, *, lower: bool = False) -> Arrays:
+        """Attack the first pairs at every strength, and measure what the reconstructions became.
 
-        return self.checkpoint.measured("activity", measure)
+        Args:
+            strengths: the series of C.
+            pairs: how many.
+            lower: whether these are lower strengths for curves that did not saturate.
+        """
+        spec = self.spec
+        settings = {
+            "strengths": strengths.tolist(), "divergence": self.divergence, "penalty": self.penalty,
+            "restarts": spec.restarts, "evaluations": spec.evaluations, "samples": spec.samples,
+        }  # fmt: skip
+        return self._kept(
+            "tradeoff", "lower strengths" if lower else "targeted attack", self._pair_keys(pairs),
+            partial(self._tradeoff, strengths=strengths), pairs_at_once(self.images[0].numel(), len(strengths)), settings,
+        )  # fmt: skip
 
-    def strengths(self, given: attacks.Strengths) -> Tensor:
-        """The series of C for all pairs."""
-        originals, targets = self._pair_images(slice(None))
-        return attacks.strength_series(
-            self.ae, originals, targets, given, divergence=self.divergence, penalty=self.penalty
-        )
+    def _pair_keys(self, pairs: int) -> list[str]:
+        """What each pair's row is kept under; the first few are kept with their pictures."""
+        names = [":".join(self.data.fingerprint_of(int(row)) for row in pair) for pair in self.pairs[:pairs]]
+        return [f"{name}:pictured" if i < PICTURED else name for i, name in enumerate(names)]
 
-    def tradeoff(self, strengths: Tensor, name: str = "tradeoff") -> Arrays:
-        """Attack every pair at every strength, and measure what the reconstructions became."""
-        attack = partial(self._tradeoff, strengths=strengths)
-        size = pairs_at_once(self.images[0].numel(), len(strengths))
-        title = "targeted attack" if name == "tradeoff" else "lower strengths"
-        return self._in_chunks(attack, name, title, len(self.pairs), size)
-
-    def lower(self, strengths: Tensor, times: int) -> Tensor:
-        """Strengths below a series, for curves that do not saturate within it."""
-        floor = strengths[strengths > 0].min() * 2.0 ** (-OCTAVES_LOWER * times)
-        octaves = torch.arange(STRENGTHS_LOWER, dtype=torch.float64, device=strengths.device)
-        return floor * 2.0 ** (-OCTAVES_LOWER + octaves * OCTAVES_LOWER / STRENGTHS_LOWER)
-
-    def _tradeoff(self, chunk: slice, strengths: Tensor) -> Arrays:
+    def _tradeoff(self, chunk: Rows, strengths: Tensor) -> Arrays:
         originals, targets = self._pair_images(chunk)
         attack = attacks.targeted(
             self.ae,
@@ -112,11 +117,11 @@ class Measurements:
             restarts=self.spec.restarts,
             solver=replace(SOLVER, max_evaluations=self.spec.evaluations),
         )
-        keys = [(self.seed, *map(int, self.index[pair])) for pair in self.pairs[chunk]]
+        keys = [(self.seed, *map(int, self.data.index[pair])) for pair in self.pairs[chunk]]
         distances = target_distances(
             self.ae, originals, targets, attack.adversarial, samples=self.spec.samples, keys=keys
         )
-        self._check_finite("decoder", distances.original, distances.target, rows=self.index[self.pairs[chunk, 0]])
+        self._check_finite("decoder", distances.original, distances.target, rows=self.data.index[self.pairs[chunk, 0]])
         own = self._reconstruction_error(originals)
         return {
             "distortion": _plain(attack.relative_distortion), "divergence": _plain(attack.divergence),
@@ -139,9 +144,9 @@ class Measurements:
         own = self.ae.reconstructions(inputs)
         return _plain((own - inputs).flatten(1).double().norm(dim=1))
 
-    def _pictures(self, chunk: slice, attack: TargetedAttack) -> Arrays:
+    def _pictures(self, chunk: Rows, attack: TargetedAttack) -> Arrays:
         """Adversarials of the first few pairs and their reconstructions; no other pictures are kept."""
-        few = attack.adversarial[: max(0, PICTURED - chunk.start)]
+        few = attack.adversarial[: int((chunk < PICTURED).sum())]
         if not len(few):
             empty = np.zeros((0, *few.shape[1:]), dtype=np.float32)
             return {"adversarial": empty, "adversarial_reconstruction": empty}
@@ -150,7 +155,7 @@ class Measurements:
 
     def pair_pictures(self) -> Arrays:
         """Originals, targets and their reconstructions for the first few pairs."""
-        originals, targets = self._pair_images(slice(0, PICTURED))
+        originals, targets = self._pair_images(np.arange(min(PICTURED, len(self.pairs))))
         return {
             name: values.float().cpu().numpy()
             for name, values in (
@@ -166,12 +171,16 @@ class Measurements:
         Args:
             radii: L2 budgets.
         """
-        rows = self.originals_first(self.spec.damaged)
+        rows = self.originals_first(self.spec.grown(self.first).damaged, self.spec.grown(len(self.pairs)).damaged)
         attack = partial(self._damage, rows=rows, radii=radii)
-        arrays = self._in_chunks(attack, "damage", "untargeted attack", len(rows), IMAGES_AT_ONCE)
-        return {**arrays, "images": self.index[rows]}
+        settings = {"radii": radii, "steps": self.spec.damage_steps, "restarts": self.spec.damage_restarts}
+        arrays = self._kept("damage", "untargeted attack", self._image_keys(rows), attack, IMAGES_AT_ONCE, settings)
+        return {**arrays, "images": self.data.index[rows]}
 
-    def _damage(self, chunk: slice, rows: NDArray[np.int64], radii: list[float]) -> Arrays:
+    def _image_keys(self, rows: Rows) -> list[str]:
+        return [self.data.fingerprint_of(int(row)) for row in rows]
+
+    def _damage(self, chunk: Rows, rows: Rows, radii: list[float]) -> Arrays:
         images = self.images[rows[chunk]]
         attack = attacks.maximum_damage(
             self.ae, images, radii, steps=self.spec.damage_steps, restarts=self.spec.damage_restarts,
@@ -185,69 +194,64 @@ class Measurements:
         Raises:
             ModelError: the Jacobians are too large to be decomposed exactly, or too many for the preset.
         """
-        count = min(self.spec.spectra, self.spec.jacobian_rows // (_ROWS_A_UNIT * len(active)))
+        counts = [
+            self._spectra_afforded(self.spec.grown(pairs), len(active)) for pairs in (self.first, len(self.pairs))
+        ]
+        rows = self.originals_first(*counts)
+        measure = partial(self._spectra, rows=rows, active=active)
+        settings = {"active": np.flatnonzero(active).tolist()}
+        arrays = self._kept("spectra", "pullback spectra", self._image_keys(rows), measure, IMAGES_AT_ONCE, settings)
+        return {**arrays, "images": self.data.index[rows]}
+
+    def _spectra_afforded(self, spec: Spec, units: int) -> int:
+        count = min(spec.spectra, spec.jacobian_rows // (_ROWS_A_UNIT * units))
         if count < SMALLEST_SAMPLE:
             raise ModelError(
-                f"{len(active)} latent units take {_ROWS_A_UNIT * len(active)} rows of Jacobians an image, and this preset "
-                f"affords {self.spec.jacobian_rows} for at least {SMALLEST_SAMPLE} images"
+                f"{units} latent units take {_ROWS_A_UNIT * units} rows of Jacobians an image, and this preset "
+                f"affords {spec.jacobian_rows} for at least {SMALLEST_SAMPLE} images"
             )
-        rows = self.originals_first(count)
-        measure = partial(self._spectra, rows=rows, active=active)
-        arrays = self._in_chunks(measure, "spectra", "pullback spectra", len(rows), IMAGES_AT_ONCE)
-        return {**arrays, "images": self.index[rows]}
+        return count
 
-    def _spectra(self, chunk: slice, rows: NDArray[np.int64], active: NDArray[np.bool_]) -> Arrays:
-        images = self.images[rows[chunk]]
-        encoder = geometry.encoder_jacobians(self.ae, images)
-        means = self.ae.posteriors(images).mean
-        decoder = geometry.decoder_jacobian(self.ae, means).double()
-        factors = {
-            "encoder": geometry.encoder_factor(encoder, "wasserstein"),
-            "decoder": decoder,
-            "round_trip": geometry.round_trip_factor(encoder, decoder),
-        }
-        alive = torch.from_numpy(np.flatnonzero(active)).to(images.device)
-        on_active = geometry.Jacobians(mean=encoder.mean[:, alive], log_std=None, std=None)
-        restricted = {
-            "encoder": on_active.mean.double(),
-            "decoder": decoder[:, :, alive],
-            "round_trip": geometry.round_trip_factor(on_active, decoder[:, :, alive]),
-        }
-        arrays: Arrays = {}
-        for part, factor in factors.items():
-            spectrum = geometry.spectrum_of(factor, part, (), precision=self.ae.dtype)
-            arrays[f"{part}.eigenvalues"] = _plain(spectrum.eigenvalues)
-            arrays[f"{part}.error"] = _plain(spectrum.error)
-            if len(alive) >= 2:
-                limit = geometry.scores.resolvable_condition(len(alive), self.ae.dtype)
-                condition = _plain(geometry.scores.condition_number(restricted[part], len(alive)))
-                arrays[f"{part}.condition"] = np.minimum(condition, limit)
-                arrays[f"{part}.resolved"] = condition < limit
-            else:
-                arrays[f"{part}.condition"] = np.full(len(images), np.nan)
-                arrays[f"{part}.resolved"] = np.full(len(images), True)
-        return arrays
+    def _spectra(self, chunk: Rows, rows: Rows, active: NDArray[np.bool_]) -> Arrays:
+        return pullback_arrays(self.ae, self.images[rows[chunk]], active)
 
-    def originals_first(self, count: int) -> NDArray[np.int64]:
-        """Rows of up to `count` images: the pairs' originals, then others in a seeded order."""
+    def originals_first(self, before: int, count: int) -> Rows:
+        """Rows of up to `count` images: the pairs' originals, then others in a seeded order.
+
+        The first `before` of them are those of the plan's own pairs, so that an extension adds images
+        and lets go of none.
+        """
         rest = np.random.default_rng([self.seed, 1]).permutation(len(self.images))
-        rows = np.concatenate([self.pairs[:, 0], rest])
-        _, first = np.unique(rows, return_index=True)
-        return rows[np.sort(first)][:count]
+        originals = self.pairs[:, 0]
+        base = _once(originals[: self.first], rest)[:before]
+        return _once(base, originals, rest)[:count]
 
-    def _pair_images(self, chunk: slice) -> tuple[Tensor, Tensor]:
+    def _pair_images(self, chunk: Rows) -> tuple[Tensor, Tensor]:
         rows = torch.from_numpy(self.pairs[chunk]).to(self.images.device)
         return self.images[rows[:, 0]], self.images[rows[:, 1]]
 
-    def _in_chunks(self, measure: Callable[[slice], Arrays], name: str, title: str, total: int, size: int) -> Arrays:
-        """Measure chunk by chunk, keeping each, and join what comes out along the first axis."""
-        parts = []
-        for start in range(0, total, size):
-            self.progress(title, start, total)
-            chunk = slice(start, min(start + size, total))
-            parts.append(self.checkpoint.measured(f"{name}-{start}", partial(measure, chunk)))
-        self.progress(title, total, total)
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    def _kept(
+        self, name: str, title: str, rows: Sequence[str], measure: Callable[[Rows], Arrays], size: int,
+        settings: Mapping[str, object],
+    ) -> Arrays:  # fmt: skip
+        """Measure the rows that are not finished yet, a chunk at a time."""
+        return self.checkpoint.measured(
+            name, rows, measure, size=size, settings=settings, progress=partial(self.progress, title)
+        )
+
+
+def lower_strengths(strengths: Tensor, times: int) -> Tensor:
+    """Strengths below a series, for curves that do not saturate within it, and below those of `times` earlier calls."""
+    floor = strengths[strengths > 0].min() * 2.0 ** (-OCTAVES_LOWER * times)
+    octaves = torch.arange(STRENGTHS_LOWER, dtype=torch.float64, device=strengths.device)
+    return floor * 2.0 ** (-OCTAVES_LOWER + octaves * OCTAVES_LOWER / STRENGTHS_LOWER)
+
+
+def _once(*rows: Rows) -> Rows:
+    """Rows one after the other, each at its first place only."""
+    joined = np.concatenate(rows)
+    _, first = np.unique(joined, return_index=True)
+    return joined[np.sort(first)]
 
 
 def _plain(tensor: Tensor) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaeaudit.errors import OptionError
 
@@ -38,6 +38,12 @@ class Spec:
     damaged: int
     damage_steps: int
     damage_restarts: int
+
+    def grown(self, pairs: int) -> Spec:
+        """For more pairs than the preset's, images of the other measurements and their budget in proportion."""
+        count = max(pairs, self.pairs)
+        growing = ("spectra", "jacobian_rows", "damaged")
+        return replace(self, **{name: getattr(self, name) * count // self.pairs for name in growing})
 
 
 PRESETS: dict[str, Spec] = {

@@ -1,4 +1,4 @@
-"""Finished measurements are found again by the same run and by no other; files are whole or absent."""
+"""Finished rows are found again by whoever measures the same and by no other; files are whole or absent."""
 
 from __future__ import annotations
 
@@ -10,53 +10,109 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from vaeaudit.checkpoint import Arrays, Checkpoint
+from vaeaudit.checkpoint import Arrays, Checkpoint, Memory
 from vaeaudit.files import write_atomically
 
 KEY = {"seed": 0, "preset": "quick", "weights": "abc"}
 
 
+ROWS = ["a", "b", "c", "d", "e"]
+
+
 class Measure:
-    """A measurement that counts how often it is made."""
+    """A measurement of rows that writes down at which it was made; the first two rows have a picture."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.made: list[int] = []
 
-    def __call__(self) -> Arrays:
-        self.made += 1
+    def __call__(self, chunk: np.ndarray[Any, np.dtype[np.int64]]) -> Arrays:
+        self.made += chunk.tolist()
         return {
-            "gap": np.array([[0.5, np.nan, np.inf]], dtype=np.float32),
-            "n": np.array(self.made),
-            "on": np.array([True]),
+            "gap": np.stack([np.array([0.5, np.nan, i], dtype=np.float32) for i in chunk]),
+            "n": np.array([10 * i for i in chunk]),
+            "on": chunk % 2 == 0,
+            "picture": np.stack([np.full((2, 2), i) for i in chunk])[: int((chunk < 2).sum())],
         }
 
 
-def _refuse() -> NoReturn:
+def measured(
+    checkpoint: Checkpoint, measure: Any, rows: list[str] = ROWS, name: str = "curves", **settings: Any
+) -> Arrays:
+    return checkpoint.measured(name, rows, measure, size=2, settings=settings, progress=lambda finished, total: None)
+
+
+def _refuse(chunk: Any) -> NoReturn:
     raise AssertionError("measured again")
 
 
 def test_the_same_run_finds_what_was_finished(tmp_path: Path) -> None:
-    first = Checkpoint(tmp_path / "deep" / "kept", KEY).measured("curves", Measure())
+    first = measured(Checkpoint(tmp_path / "deep" / "kept", KEY), Measure())
     reordered = dict(reversed(KEY.items()))
-    again = Checkpoint(tmp_path / "deep" / "kept", reordered).measured("curves", _refuse)
+    again = measured(Checkpoint(tmp_path / "deep" / "kept", reordered), _refuse)
     assert again.keys() == first.keys()
     for name, array in first.items():
         np.testing.assert_array_equal(again[name], array)
         assert again[name].dtype == array.dtype
+    assert first["gap"].shape == (5, 3)
+    assert first["picture"].shape == (2, 2, 2)
 
 
-def test_another_measurement_is_not_taken_for_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [True, False], ids=["folder", "memory"])
+def test_more_rows_measure_only_those_that_are_new(tmp_path: Path, kept: bool) -> None:
+    memory: Memory = {}
+    measure = Measure()
+    for rows in (ROWS[:3], ROWS):
+        checkpoint = Checkpoint(tmp_path, KEY) if kept else Checkpoint(None, KEY, memory)
+        arrays = measured(checkpoint, measure, rows)
+    assert measure.made == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(arrays["n"], [0, 10, 20, 30, 40])
+
+
+def test_rows_come_in_the_order_asked_for() -> None:
+    checkpoint = Checkpoint(None, KEY)
+    measured(checkpoint, Measure())
+    np.testing.assert_array_equal(measured(checkpoint, _refuse, ["d", "b"])["n"], [30, 10])
+
+
+def test_progress_counts_the_rows_that_were_finished_before(tmp_path: Path) -> None:
+    measured(Checkpoint(tmp_path, KEY), Measure(), ROWS[:2])
+    told: list[tuple[int, int]] = []
+    Checkpoint(tmp_path, KEY).measured(
+        "curves", ROWS, Measure(), size=2, settings={}, progress=lambda *rows: told.append(rows)
+    )
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_what_was_finished_before_a_failure_is_kept(tmp_path: Path) -> None:
+    measure = Measure()
+
+    def fails(chunk: Any) -> Arrays:
+        if 2 in chunk:
+            raise KeyboardInterrupt
+        return measure(chunk)
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(Checkpoint(tmp_path, KEY), fails)
+    measured(Checkpoint(tmp_path, KEY), measure)
+    assert measure.made == [0, 1, 2, 3, 4]
+
+
+def test_another_measurement_or_setting_is_not_taken_for_it(tmp_path: Path) -> None:
     checkpoint, measure = Checkpoint(tmp_path, KEY), Measure()
-    checkpoint.measured("curves", measure)
-    assert int(checkpoint.measured("spectra", measure)["n"]) == 2
+    measured(checkpoint, measure)
+    measured(checkpoint, measure, name="spectra")
+    measured(checkpoint, measure, strengths=[1.0])
+    assert len(measure.made) == 15
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"weights": "abd"}, {"device": "cpu"}])
-def test_another_key_is_measured_anew_and_kept_instead(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_another_key_is_measured_anew_and_kept_beside(tmp_path: Path, change: dict[str, Any]) -> None:
     measure = Measure()
-    Checkpoint(tmp_path, KEY).measured("curves", measure)
-    assert int(Checkpoint(tmp_path, {**KEY, **change}).measured("curves", measure)["n"]) == 2
-    assert int(Checkpoint(tmp_path, {**KEY, **change}).measured("curves", _refuse)["n"]) == 2
+    measured(Checkpoint(tmp_path, KEY), measure)
+    measured(Checkpoint(tmp_path, {**KEY, **change}), measure)
+    assert len(measure.made) == 10
+    for key in (KEY, {**KEY, **change}):
+        measured(Checkpoint(tmp_path, key), _refuse)
 
 
 def _truncated(path: Path) -> None:
@@ -96,29 +152,29 @@ DAMAGES = [
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_or_foreign_file_is_measured_anew(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     measure = Measure()
-    Checkpoint(tmp_path, KEY).measured("curves", measure)
-    damage(tmp_path / "curves.npz")
-    assert int(Checkpoint(tmp_path, KEY).measured("curves", measure)["n"]) == 2
-    assert int(Checkpoint(tmp_path, KEY).measured("curves", _refuse)["n"]) == 2
+    before = measured(Checkpoint(tmp_path, KEY), measure)
+    damage(next(tmp_path.glob("curves-*.npz")))
+    again = measured(Checkpoint(tmp_path, KEY), measure)
+    assert 5 < len(measure.made) < 10
+    np.testing.assert_array_equal(again["gap"], before["gap"])
+    measured(Checkpoint(tmp_path, KEY), _refuse)
 
 
 def test_nothing_is_ever_pickled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays cannot be saved when allow_pickle=False"):
-        Checkpoint(tmp_path, KEY).measured("curves", lambda: {"gap": np.array([{}], dtype=object)})
+        measured(Checkpoint(tmp_path, KEY), lambda chunk: {"gap": np.array([{}, {}], dtype=object)})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    checkpoint, measure = Checkpoint(None, KEY), Measure()
-    checkpoint.measured("curves", measure)
-    assert int(checkpoint.measured("curves", measure)["n"]) == 2
+    measured(Checkpoint(None, KEY), Measure())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_measurement_that_fails_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="measured again"):
-        Checkpoint(tmp_path, KEY).measured("curves", _refuse)
+        measured(Checkpoint(tmp_path, KEY), _refuse)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,182 @@
+"""The calls: `plan` settles an audit, and `audit` measures it at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaeaudit import attacks
+from vaeaudit.adapters import wrap
+from vaeaudit.attacks import Penalty, Strengths
+from vaeaudit.autoencoder import Autoencoder, checked_device
+from vaeaudit.data import Images, load_images
+from vaeaudit.divergences import divergence_named
+from vaeaudit.errors import ModelError, OptionError
+from vaeaudit.identity import data_identity, model_identity, settings_of
+from vaeaudit.measurements import Progress
+from vaeaudit.pairs import Pairs, draw_pairs, positions_named
+from vaeaudit.planning import Plan, pixels_of
+from vaeaudit.probe import probe
+from vaeaudit.report.model import AuditReport
+from vaeaudit.spec import Spec, preset_named
+from vaeaudit.tradeoff import FEWEST_STRENGTHS
+
+
+def audit(
+    ae: Any,
+    images: Any,
+    preset: str = "standard",
+    pairs: Pairs = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    *,
+    strengths: Strengths = None,
+    divergence: str = "kl",
+    penalty: Penalty = "l2_squared",
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Measure how easily an autoencoder can be fooled.
+
+    Draws original/target pairs, runs the targeted latent attack of Tabacof et al. (2016) over a
+    series of C for all pairs, fits the hinge of every trade-off curve, attacks untargeted at fixed
+    budgets, computes the pullback spectra of Khan and Storkey (2022), and probes the model's
+    health. The model comes back exactly as it went in.
+
+    Args:
+        ae: an `Autoencoder`, or a model that `wrap` recognises.
+        images: a tensor or array `(n, *event)`, a pair `(images, labels)`, a Dataset or a
+            DataLoader; with labels, a pair's two images differ in label.
+        preset: "quick", "standard" or "thorough".
+        pairs: how many pairs, or their `(original, target)` positions; None takes the preset's
+            number, or as many as there are images.
+        device: where to measure; None is where the model lives. On another device a copy is measured.
+        seed: the same seed on the same machine repeats every figure.
+        strengths: series of C, see `vaeaudit.attacks.targeted`; None chooses one for the model, and
+            lowers it further for curves that do not saturate.
+        divergence: between posteriors, see `vaeaudit.divergences`.
+        penalty: on the distortion, "l2_squared" or "l2".
+        checkpoint: folder in which finished measurements are kept, so that the same call goes on
+            where a killed one stopped; delete it when the report is saved.
+        progress: called as `progress(measurement, finished, total)`.
+
+    Returns:
+        The report.
+
+    Raises:
+        DataError: images, labels or pairs that cannot be audited.
+        EncoderOutputError: an encoder or decoder whose output is ambiguous.
+        ModelError: a model whose parts do not fit, or that returns non-finite values.
+        GradientError: a model through which no gradient flows.
+        OptionError: an unknown preset, divergence, penalty or series.
+    """
+    planned = plan(ae, images, preset, pairs, device, seed, strengths=strengths, divergence=divergence, penalty=penalty)
+    return planned.report(checkpoint=checkpoint, progress=progress)
+
+
+def plan(
+    ae: Any,
+    images: Any,
+    preset: str = "standard",
+    pairs: Pairs = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    *,
+    strengths: Strengths = None,
+    divergence: str = "kl",
+    penalty: Penalty = "l2_squared",
+    most_pairs: int | None = None,
+) -> Plan:
+    """Load the data, draw the pairs, probe the model and choose the series of C: all of an audit but measuring.
+
+    Args:
+        ae: as for `audit`, and so are the others but the last.
+        images: a tensor, array, Dataset or DataLoader.
+        preset: "quick", "standard" or "thorough".
+        pairs: how many pairs are measured first, or their positions.
+        device: where to measure.
+        seed: of everything random.
+        strengths: series of C; None chooses one by the pairs that are measured first.
+        divergence: between posteriors.
+        penalty: on the distortion.
+        most_pairs: how many pairs the plan may be extended to; None is those that are measured first. Fewer
+            where the data allow no more; without effect where the pairs themselves are given.
+
+    Raises:
+        AuditError: as `audit` does for what it is given.
+    """
+    spec = preset_named(preset)
+    _check_numbers(seed, most_pairs)
+    subject = wrap(ae)
+    training = subject.training_modules()
+    subject = subject.on(device)
+    place = _place(subject, device)
+    with subject.at_rest(seed):
+        model = model_identity(subject, place)
+        data = load_images(
+            images, bounds=subject.bounds, dtype=subject.figures_dtype, seed=seed, include=positions_named(pairs),
+            limit=_images_wanted(spec, pairs, most_pairs),
+        )  # fmt: skip
+        first, drawn = _drawn(data, pairs, most_pairs, spec, seed)
+        pixels = pixels_of(data, subject.bounds, place)
+        started = time.perf_counter()
+        probed = probe(subject, pixels)
+        seconds = {"probe": time.perf_counter() - started}
+        rows = torch.from_numpy(drawn[:first]).to(place)
+        series = attacks.strength_series(
+            subject, pixels[rows[:, 0]], pixels[rows[:, 1]], spec.strengths if strengths is None else strengths,
+            divergence=divergence, penalty=penalty,
+        )  # fmt: skip
+    if len(series) < FEWEST_STRENGTHS:
+        raise OptionError(
+            f"strengths expects at least {FEWEST_STRENGTHS} different values of C for a curve, got {len(series)}"
+        )
+    name, _ = divergence_named(divergence, deterministic=probed.deterministic_code)
+    settings = settings_of(subject, data, spec, strengths=strengths, divergence=name, penalty=penalty)
+    identity = {
+        **model, "behaviour": probed.behaviour, **data_identity(data, drawn[:first]), "preset": preset,
+        "settings": settings, "seed": seed,
+    }  # fmt: skip
+    return Plan(
+        subject=subject, training=training, device=place, data=data, drawn=drawn, pairs=first, preset=preset, spec=spec,
+        series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, seed=seed,
+        settings=settings, probed=probed, identity=identity, seconds=seconds,
+    )  # fmt: skip
+
+
+def _check_numbers(seed: Any, most_pairs: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise OptionError(f"seed expects an integer from 0 to 2**63 - 1, got {seed!r}")
+    if most_pairs is not None and (isinstance(most_pairs, bool) or not isinstance(most_pairs, (int, np.integer))):
+        raise OptionError(f"most_pairs expects a whole number or None, got {most_pairs!r}")
+
+
+def _place(subject: Autoencoder, device: str | torch.device | None) -> torch.device:
+    place = subject.device or checked_device(device or "cpu")
+    if place.type in ("mps", "meta"):
+        raise ModelError(
+            f"figures need float64, which {place.type} does not compute; audit a copy on the CPU: device='cpu'"
+        )
+    return place
+
+
+def _images_wanted(spec: Spec, pairs: Pairs, most_pairs: int | None) -> int:
+    """Images to load: the preset's, or one for each pair there may be."""
+    if pairs is not None and not isinstance(pairs, (int, np.integer)):
+        return spec.images
+    return max(spec.images, int(pairs or 0), int(most_pairs or 0))
+
+
+def _drawn(data: Images, pairs: Pairs, most_pairs: int | None, spec: Spec, seed: int) -> tuple[int, NDArray[np.int64]]:
+    """How many pairs are measured first, and all that may be."""
+    first = draw_pairs(data, pairs, default=spec.pairs, seed=seed)
+    if most_pairs is None or (pairs is not None and not isinstance(pairs, (int, np.integer))):
+        return len(first), first
+    if most_pairs < len(first):
+        raise OptionError(f"most_pairs expects at least the {len(first)} pairs first measured, got {most_pairs}")
+    return len(first), draw_pairs(data, min(int(most_pairs), len(data)), default=spec.pairs, seed=seed)

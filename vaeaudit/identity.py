@@ -1,0 +1,74 @@
+"""What determines an audit's figures: model, data, settings and versions, as builtin values."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaeaudit.attacks import Penalty, Strengths
+from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.code_identity import version
+from vaeaudit.data import Images
+from vaeaudit.spec import Spec
+
+
+def settings_of(
+    subject: Autoencoder, data: Images, spec: Spec, *, strengths: Strengths, divergence: str, penalty: Penalty
+) -> dict[str, Any]:
+    """The settings of an audit, but for its number of pairs."""
+    settings = {
+        **asdict(spec), "strengths_given": _plain_setting(strengths), "divergence": divergence,
+        "penalty": penalty, "bounds": list(subject.bounds), "scale": subject.scale, "labels": data.labels is not None,
+        "images": len(data),
+    }  # fmt: skip
+    del settings["pairs"]
+    return settings
+
+
+def _plain_setting(value: Any) -> Any:
+    return value if value is None or isinstance(value, (int, str)) else np.asarray(value).tolist()
+
+
+def versions_of(subject: Autoencoder) -> dict[str, str]:
+    """Versions of what computes the figures, and of the libraries that the model comes from."""
+    return {
+        **subject.libraries(), "vaeaudit": version("vaeaudit"), "torch": str(torch.__version__), "numpy": np.__version__,
+        "scipy": version("scipy"), "python": platform.python_version(),
+    }  # fmt: skip
+
+
+def arithmetic_of(subject: Autoencoder, device: torch.device) -> dict[str, str]:
+    """Precision of the weights and kind of device: what figures may be compared across."""
+    return {"dtype": str(subject.dtype).removeprefix("torch."), "device_type": device.type}
+
+
+def environment_of(subject: Autoencoder, device: torch.device) -> dict[str, str]:
+    """Versions, and the machine that measures."""
+    cuda = device.type == "cuda"
+    return {
+        **versions_of(subject), **arithmetic_of(subject, device), "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if cuda else platform.machine(),
+        "threads": str(torch.get_num_threads()),
+    }  # fmt: skip
+
+
+def model_identity(subject: Autoencoder, device: torch.device) -> dict[str, Any]:
+    """The model by its weights and code, and what computes it."""
+    return {
+        "weights": subject.fingerprint(), "code": subject.code_fingerprint(), "bounds": list(subject.bounds),
+        "scale": subject.scale, "versions": versions_of(subject), **arithmetic_of(subject, device),
+    }  # fmt: skip
+
+
+def data_identity(data: Images, pairs: NDArray[np.int64]) -> dict[str, Any]:
+    """The images by their content and positions, and the pairs by which an audit begins."""
+    return {
+        "data": data.fingerprint(), "positions": hashlib.sha256(data.index.tobytes()).hexdigest(),
+        "pairs": len(pairs), "first_pairs": hashlib.sha256(data.index[pairs].tobytes()).hexdigest(),
+    }  # fmt: skip
