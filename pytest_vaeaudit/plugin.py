@@ -1,29 +1,144 @@
-"""The `vae_audit` fixture. Loading this module imports neither torch nor vaeaudit."""
+"""pytest's hooks. Loading this module imports neither torch nor vaeaudit, and an idle session hears nothing of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_vaeaudit import hooks, options
+from pytest_vaeaudit.ledger import Ledger
+from pytest_vaeaudit.marks import DESCRIPTION, MARKER, read_marks
+
 if TYPE_CHECKING:
-    from vaeaudit import AuditReport
+    from pytest_vaeaudit.fixture import VaeAudit
+
+FIXTURE = "vae_audit"
+_AUDITS: pytest.StashKey[list[Any]] = pytest.StashKey()
 
 
-class VaeAudit(Protocol):
-    """What the `vae_audit` fixture is: `vaeaudit.audit`, imported when it is first called."""
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the plugin's own hooks."""
+    pluginmanager.add_hookspecs(hooks)
 
-    def __call__(self, model: Any, images: Any, **options: Any) -> AuditReport:
-        """Audit a model; arguments as `vaeaudit.audit`."""
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the table of options."""
+    options.register(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and refuse mistyped options before anything runs."""
+    config.addinivalue_line("markers", DESCRIPTION)
+    options.check_session(config)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Ledger(config), "vaeaudit-ledger")
 
 
 @pytest.fixture
-def vae_audit() -> VaeAudit:
+def vae_audit(request: pytest.FixtureRequest) -> VaeAudit:
     """Audit a model in a test: `vae_audit(model, images, preset="quick").require(hinge=at_least(0.3))`."""
+    from pytest_vaeaudit.fixture import Auditing
 
-    def audit(model: Any, images: Any, **options: Any) -> AuditReport:
-        import vaeaudit
+    auditing = Auditing(request.node)
+    request.node.stash.setdefault(_AUDITS, []).append(auditing)
+    return auditing
 
-        return vaeaudit.audit(model, images, **options)
 
-    return audit
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect `audit_*.toml`."""
+    if not (file_path.suffix == ".toml" and file_path.name.startswith("audit_")):
+        return None
+    from pytest_vaeaudit.audit_files import AuditFile
+
+    return AuditFile.from_parent(parent, path=file_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn a marker that says something wrong into an error of its collection."""
+    report = yield
+    faults = [fault for node in report.result or [] if isinstance(node, pytest.Item) for fault in _faults(node)]
+    if faults:
+        report.outcome, report.longrepr, report.result = "failed", "\n".join(faults), []
+    return report
+
+
+def _faults(item: pytest.Item) -> Iterator[str]:
+    try:
+        read_marks(item)
+    except ValueError as error:
+        yield from (f"{item.nodeid}: @pytest.mark.{MARKER}: {line}" for line in str(error).splitlines())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what audits, or keep nothing else, if the command line says so."""
+    if options.flag(config, "skip"):
+        for item in filter(_audits, items):
+            item.add_marker(pytest.mark.skip(reason=options.OPTIONS["skip"].command_line))
+    if options.flag(config, "only"):
+        config.hook.pytest_deselected(items=[item for item in items if not _audits(item)])
+        items[:] = filter(_audits, items)
+
+
+def _audits(item: pytest.Item) -> bool:
+    return (
+        FIXTURE in getattr(item, "fixturenames", ())
+        or item.get_closest_marker(MARKER) is not None
+        or getattr(item, "is_threshold", False)
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start afresh, and call out reruns of a test that would only repeat its figure."""
+    if not _audits(item):
+        return
+    from pytest_vaeaudit.item_audit import RECORDS
+
+    item.stash[RECORDS] = []
+    item.stash[_AUDITS] = []
+    item.user_properties[:] = [entry for entry in item.user_properties if not str(entry[0]).startswith(MARKER)]
+    if getattr(item, "execution_count", 1) == 1 and _set_to_be_rerun(item):
+        from pytest_vaeaudit.errors import warn
+
+        warn(
+            item,
+            f"{item.nodeid} is set to be rerun on failure, which cannot help: its seed comes from its content, so a rerun "
+            "repeats the same figure. Leave it out of reruns; what chance leaves open is INCONCLUSIVE and is extended.",
+        )
+
+
+def _set_to_be_rerun(item: pytest.Item) -> bool:
+    """Whether pytest-rerunfailures would repeat the test, by marker, command line or ini file."""
+    if item.get_closest_marker("flaky") is not None:
+        return True
+    if not item.config.pluginmanager.hasplugin("rerunfailures"):
+        return False
+    said = [getattr(item.config.option, name, None) for name in ("force_reruns", "reruns")]
+    return any([*said, item.config.getini("reruns")])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A marked test that never audited asserts nothing: an error."""
+    yield
+    if item.get_closest_marker(MARKER) is not None and not any(a.audits for a in item.stash.get(_AUDITS, [])):
+        pytest.fail(
+            f"this test is marked {MARKER} but never audited, so it asserts nothing: call vae_audit(model, images) in it, "
+            "or take the marker away",
+            pytrace=False,
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the records of an item's verdicts travel with its report."""
+    report = yield
+    if _audits(item):
+        from pytest_vaeaudit.item_audit import attach
+
+        attach(report, item)
+    return report

@@ -1,0 +1,1 @@
+"""A small variational autoencoder of handwritten digits."""

@@ -1,0 +1,105 @@
+"""Audit files as tests: every threshold of an `audit_*.toml` is an item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_vaeaudit.fixture import start
+from pytest_vaeaudit.item_audit import ItemAudit
+from pytest_vaeaudit.looks import budget_fault, looks_planned
+from pytest_vaeaudit.marks import faults_of_options, hopeless
+from pytest_vaeaudit.trial import Trial, settings_of
+
+if TYPE_CHECKING:
+    from vaeaudit import Bar
+    from vaeaudit.config import AuditFile as Content
+
+
+class AuditFile(pytest.File):
+    """An `audit_*.toml`, as `vaeaudit run` takes it."""
+
+    content: Content
+    _trial: Trial | None = None
+
+    def collect(self) -> Iterator[AuditItem]:
+        """One item a threshold.
+
+        Raises:
+            CollectError: the file cannot be read, or says something unknown.
+        """
+        from vaeaudit import AuditError
+        from vaeaudit.config import read_audit_file
+
+        try:
+            self.content = read_audit_file(self.path)
+        except AuditError as error:
+            raise self.CollectError(str(error)) from None
+        if faults := list(faults_of_options(self.content.options)) or list(self._hopeless()):
+            raise self.CollectError("\n".join(f"{self.nodeid}: {fault}" for fault in faults))
+        for score, bar in self.content.bars.items():
+            item: AuditItem = AuditItem.from_parent(self, name=score)
+            item.bar = bar
+            yield item
+
+    def settings(self) -> dict[str, Any]:
+        """Every option of the audit; what the file says goes before the session's."""
+        return settings_of(self.config, {"confidence": self.content.confidence}, self.content.options)
+
+    def _hopeless(self) -> Iterator[str]:
+        from vaeaudit.spec import preset_named
+
+        if not self.content.bars:
+            return
+        settings = self.settings()
+        pairs = settings["pairs"] or preset_named(settings["preset"]).pairs
+        if fault := budget_fault(pairs, settings["max_pairs"]):
+            yield fault
+            return
+        yield from hopeless(self.content.bars, settings["confidence"], looks_planned(pairs, settings["max_pairs"]))
+
+    def trial(self, item: AuditItem) -> Trial:
+        """The audit, planned when the first of its items runs.
+
+        Raises:
+            AuditError: model or data cannot be loaded or audited.
+        """
+        from vaeaudit.loading import load_data, load_model
+
+        if self._trial is None:
+            settings = self.settings()
+            if settings["device"] is None:
+                settings["device"] = self.config.hook.pytest_vaeaudit_device(config=self.config, item=item)
+            model, images = load_model(self.content), load_data(self.content)
+            self._trial = start(self.config, self.nodeid, model, images, settings)
+        return self._trial
+
+
+class AuditItem(pytest.Item):
+    """One threshold of an audit file."""
+
+    bar: Bar
+    is_threshold = True
+
+    def runtest(self) -> None:
+        """Audit, or take the measurement of the file's other items, and hold it against the bar."""
+        parent = self.parent
+        assert isinstance(parent, AuditFile)
+        audit = ItemAudit(self, parent.trial(self))
+        audit.measured()
+        audit.require({self.name: self.bar})
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The message alone: there is no code of the user's to show."""
+        from vaeaudit import AuditError
+
+        if excinfo.errisinstance((AssertionError, AuditError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the item stands."""
+        return self.path, 0, f"{self.path.name}: {self.name}"

@@ -1,0 +1,191 @@
+"""A report held against the baseline."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_vaeaudit.baseline import SCORES, Baseline, Entry, change_of, differing, entry_of, key_of
+from pytest_vaeaudit.errors import warn
+from pytest_vaeaudit.messages import wrapped
+from pytest_vaeaudit.options import settled
+from pytest_vaeaudit.records import Record
+from pytest_vaeaudit.session import Session
+from pytest_vaeaudit.store import Kept
+
+if TYPE_CHECKING:
+    from vaeaudit import AuditReport
+
+_WARNED = pytest.StashKey[bool]()
+
+
+def held_against_baseline(
+    item: pytest.Item, session: Session, kept: Kept, scores: Sequence[str], *, slack: float
+) -> list[Record]:
+    """The record of every score beside the baseline.
+
+    Args:
+        item: the test.
+        session: with the baseline.
+        kept: the measurement.
+        scores: to be compared; none are the default ones.
+        slack: share of a figure that a new entry records.
+
+    Raises:
+        OptionError: an unknown score, or one without direction.
+        ReportError: the baseline cannot be read.
+    """
+    __tracebackhide__ = True
+    report, environment = kept.report, session.environment
+    entries = [
+        entry_of(item.nodeid, score, report.score(score), report, slack=slack, environment=environment)
+        for score in _names(scores)
+    ]
+    records = []
+    for entry in entries:
+        records.append(_compared(session.baseline, entry, kept, item))
+    return records
+
+
+def faults_of(records: Sequence[Record]) -> list[str]:
+    """Lines about the scores that end the test."""
+    failed = [record for record in records if record["outcome"] != "PASS"]
+    return [line for record in failed for line in (record["headline"], *wrapped(record["reason"], "  "))]
+
+
+def check_alone(records: Sequence[Record], earlier: Sequence[Record]) -> None:
+    """An entry belongs to a test: a second audit in it would be held against, and recorded over, the first one's.
+
+    Raises:
+        OptionError: another audit of the test was held against the same entry.
+    """
+    from vaeaudit import OptionError
+
+    figures = {record["score"]: _numbers(record) for record in earlier if record["kind"] == "regression"}
+    for record in records:
+        if figures.get(record["score"], _numbers(record)) != _numbers(record):
+            raise OptionError(
+                f"{record['test']} holds two audits against one baseline entry, {record['score']}; "
+                "parametrize the test, so that each audit has an entry of its own"
+            )
+
+
+def _numbers(record: Record) -> tuple[Any, ...]:
+    return record["value"], record["low"], record["high"], record["seed"]
+
+
+def _names(scores: Sequence[str]) -> list[str]:
+    from vaeaudit import OptionError
+    from vaeaudit.score_names import DIRECTIONS, full_name
+
+    names = [full_name(score) for score in scores or SCORES]
+    for name in names:
+        if DIRECTIONS[name] is None:
+            directed = ", ".join(score for score, direction in DIRECTIONS.items() if direction is not None)
+            raise OptionError(f"{name} has no better or worse, so it cannot regress; choose one of {directed}")
+    return names
+
+
+def _compared(baseline: Baseline, entry: Entry, kept: Kept, item: pytest.Item) -> Record:
+    __tracebackhide__ = True
+    update = settled(item.config, "update")
+    if doubt := _doubt(kept.report, entry):
+        return _record(entry, kept, None, "INVALID", "unmeasured", doubt)
+    old = baseline.entries.get(key_of(entry))
+    if old is None:
+        return _missing(baseline, entry, kept, update, item)
+    if (differs := differing(old["settings"], entry["settings"])) and update != "all":
+        reason = (
+            f"settings differ from those of {baseline.origin}, so the figures cannot be compared: {differs}. "
+            "Record with the new settings: pytest --vaeaudit-update=all"
+        )
+        return _record(entry, kept, old, "INVALID", "unmeasured", reason)
+    _warn_of_environment(item, baseline, old, entry)
+    change = change_of(old, entry)
+    if change == "worse" and update != "all":
+        return _record(entry, kept, old, "FAIL", change, f"worse than {baseline.origin} records, beyond both intervals")
+    return _record(entry, kept, old, "PASS", change, "")
+
+
+def _doubt(report: AuditReport, entry: Entry) -> str:
+    """Why a figure must not be compared; empty if it may."""
+    blame = [finding.message for finding in report.health if finding.invalidates(entry["score"])]
+    if blame or not report.score(entry["score"]).trusted:
+        return "; ".join(blame) or "there is no measurement to compare"
+    if entry["value"] is None or entry["low"] is None or entry["high"] is None:
+        return _no_interval(report, entry)
+    return ""
+
+
+def _no_interval(report: AuditReport, entry: Entry) -> str:
+    if entry["low"] is not None and report.curves.censored.any():
+        censored = int(report.curves.censored.sum())
+        return f"{censored} of {len(report.curves.censored)} curves do not saturate, so the figure has no upper end to compare"
+    return f"{entry['n']} samples give no interval; measure more pairs"
+
+
+def _missing(baseline: Baseline, entry: Entry, kept: Kept, update: str, item: pytest.Item) -> Record:
+    __tracebackhide__ = True
+    if update != "none":
+        return _record(entry, kept, None, "PASS", "new", "")
+    reason = (
+        f"{baseline.origin} has no entry for this test, score, device class and dtype. "
+        f"Create it: pytest {item.nodeid} --vaeaudit-update=new, and commit the file"
+    )
+    if on_ci():
+        return _record(entry, kept, None, "INVALID", "new", reason)
+    warn(item, f"{entry['score']}: {reason}")
+    return _record(entry, kept, None, "PASS", "new", reason)
+
+
+def on_ci() -> bool:
+    """Whether this looks like a CI machine, by the variables that pytest itself goes by."""
+    return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))
+
+
+def _warn_of_environment(item: pytest.Item, baseline: Baseline, old: Entry, new: Entry) -> None:
+    """Once a session: the figures were recorded elsewhere."""
+    __tracebackhide__ = True
+    fields = differing(old["versions"], new["versions"])
+    if fields and _WARNED not in item.config.stash:
+        item.config.stash[_WARNED] = True
+        warn(item, f"{baseline.origin} was recorded in another environment: {fields}")
+
+
+def _record(entry: Entry, kept: Kept, old: Entry | None, outcome: str, change: str, reason: str) -> Record:
+    return {
+        "test": entry["test"], "kind": "regression", "score": entry["score"], "outcome": outcome, "change": change,
+        "headline": _line(entry, old, outcome), "reason": reason, "value": entry["value"], "low": entry["low"],
+        "high": entry["high"], "n": entry["n"], "unit": entry["unit"], "margin": _margin(entry, old), "cached": kept.cached,
+        "preset": kept.report.provenance.preset, "seed": entry["seed"],
+        "recorded": None if old is None else {end: old[end] for end in ("value", "low", "high", "n", "slack")},
+        "entry": entry if outcome == "PASS" else None, "health": [f"{f.severity}: {f.name}" for f in kept.report.health],
+    }  # fmt: skip
+
+
+def _line(entry: Entry, old: Entry | None, outcome: str) -> str:
+    from vaeaudit.verdict import counted
+
+    name = entry["score"].removeprefix("encoder.")
+    was = "no baseline" if old is None else f"baseline {_figure(old)}"
+    return f"{name} {_figure(entry)}, {was} {outcome} ({entry['n']} {counted(entry['score'])})"
+
+
+def _figure(entry: Entry) -> str:
+    if entry["value"] is None:
+        return "not measured"
+    low, high = (math.nan if entry[end] is None else entry[end] for end in ("low", "high"))
+    return f"{entry['value']:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _margin(entry: Entry, old: Entry | None) -> float | None:
+    """How far the new interval's better end lies on the safe side of the old one's worse end, relative."""
+    if old is None or entry["low"] is None or old["low"] is None:
+        return None
+    higher = entry["higher_is_better"]
+    distance = entry["high"] - (old["low"] - old["slack"]) if higher else (old["high"] + old["slack"]) - entry["low"]
+    return float(distance / abs(old["value"])) if old["value"] else float(distance)

@@ -1,0 +1,128 @@
+"""Measurements that are kept: in memory for this session, in pytest's cache for later ones and other workers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_vaeaudit.errors import OutOfTimeError
+
+if TYPE_CHECKING:
+    from vaeaudit import AuditReport
+
+ROWS = "rows"
+KEPT = 100
+"""Models whose measurements stay in the cache; of more, the longest unused go."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A report, and where it came from.
+
+    Attributes:
+        report: the measurement.
+        cached: whether it was measured earlier, for another test or in another session.
+        folder: where it lies; None without a cache.
+    """
+
+    report: AuditReport
+    cached: bool
+    folder: Path | None
+
+
+class Store:
+    """Reports by all that determines them: never verdicts, so a changed bar measures nothing anew.
+
+    Args:
+        folder: of the cache; None keeps reports in memory only.
+        refresh: measure once anew what the folder holds.
+    """
+
+    def __init__(self, folder: Path | None, *, refresh: bool = False) -> None:
+        self.folder = folder
+        self.refresh = refresh
+        self._memory: dict[tuple[str, int], Kept] = {}
+        self._renewed: set[str] = set()
+
+    def measured(
+        self, identity: Mapping[str, Any], pairs: int, measure: Callable[[Path | None], AuditReport], deadline: float
+    ) -> Kept:
+        """The report of that identity and number of pairs: kept, or measured now.
+
+        Args:
+            identity: all that determines it, as builtin types.
+            pairs: number of pairs.
+            measure: called with a folder for unfinished measurements.
+            deadline: on the monotonic clock, until when another worker that measures the same is waited for.
+
+        Raises:
+            OutOfTimeError: another worker was still measuring it at the deadline.
+        """
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
+        if found := self._memory.get((key, pairs)):
+            return found
+        kept = self._on_disk(key, pairs, measure, deadline) if self.folder else self._new(measure, None, None)
+        self._memory[key, pairs] = Kept(report=kept.report, cached=True, folder=kept.folder)
+        return kept
+
+    def _on_disk(self, key: str, pairs: int, measure: Callable[[Path | None], AuditReport], deadline: float) -> Kept:
+        assert self.folder is not None
+        home = self.folder / key
+        with self._alone(key, deadline):
+            if self.refresh and key not in self._renewed:
+                shutil.rmtree(home, ignore_errors=True)
+            self._renewed.add(key)
+            place = home / f"{pairs}-pairs"
+            if found := _read(place):
+                os.utime(home)
+                return Kept(report=found, cached=True, folder=place)
+            return self._new(measure, home / ROWS, place)
+
+    def _new(self, measure: Callable[[Path | None], AuditReport], rows: Path | None, place: Path | None) -> Kept:
+        report = measure(rows)
+        if place is not None:
+            report.save(place, page=False)
+        return Kept(report=report, cached=False, folder=place)
+
+    @contextlib.contextmanager
+    def _alone(self, key: str, deadline: float) -> Iterator[None]:
+        """Only one process measures one thing; the others wait and read."""
+        import filelock
+
+        assert self.folder is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        patience = -1.0 if deadline == float("inf") else max(deadline - time.monotonic(), 0.0)
+        try:
+            with filelock.FileLock(self.folder / f"{key}.lock", timeout=patience):
+                yield
+        except filelock.Timeout as error:
+            raise OutOfTimeError from error
+
+    def prune(self) -> None:
+        """Let go of what was not used for longest."""
+        if self.folder is None or not self.folder.is_dir():
+            return
+        homes = sorted((path for path in self.folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        for home in homes[:-KEPT]:
+            shutil.rmtree(home, ignore_errors=True)
+            home.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _read(place: Path) -> AuditReport | None:
+    """A kept report; one that is missing, cut short or of another version counts as absent."""
+    if not place.is_dir():
+        return None
+    from vaeaudit import ReportError, load
+
+    try:
+        return load(place)
+    except ReportError:
+        return None
