@@ -66,7 +66,18 @@ def whole_audits(seeds: int, workers: str) -> dict[str, list[dict[str, object]]]
     with tempfile.TemporaryDirectory() as folder:
         tests = TESTS.format(seeds=seeds, names=[ROBUST, FRAGILE], bar=BAR)
         (Path(folder) / "test_rates.py").write_text(tests)
-        command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--junitxml=out.xml", "--tb=no", "-p", "no:warnings"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            workers,
+            "--junitxml=out.xml",
+            "--tb=no",
+            "-p",
+            "no:warnings",
+        ]
         subprocess.run(command, cwd=folder, capture_output=True, check=False)
         cases = ElementTree.parse(Path(folder) / "out.xml").getroot().iter("testcase")
         found: dict[str, list[dict[str, object]]] = {ROBUST: [], FRAGILE: []}
@@ -91,7 +102,12 @@ def rates_on_the_bar(population: vaeaudit.AuditReport, score: str, confidence: f
 
 
 def decided(
-    population: vaeaudit.AuditReport, score: str, bar: vaeaudit.Bar, confidence: float, looks: tuple[int, ...], drawn: object
+    population: vaeaudit.AuditReport,
+    score: str,
+    bar: vaeaudit.Bar,
+    confidence: float,
+    looks: tuple[int, ...],
+    drawn: object,
 ) -> str:
     """Outcome of a growing draw of pairs (with replacement, so that the population is what is estimated)."""
     for count in looks:
@@ -104,7 +120,9 @@ def decided(
                 if field.name != "strengths"
             },
         )
-        (verdict,) = dataclasses.replace(population, curves=curves).check(confidence=confidence, looks=len(looks), **{score: bar})
+        (verdict,) = dataclasses.replace(population, curves=curves).check(
+            confidence=confidence, looks=len(looks), **{score: bar}
+        )
         if verdict.outcome != "INCONCLUSIVE":
             break
     return verdict.outcome
