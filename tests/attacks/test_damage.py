@@ -158,10 +158,10 @@ def test_a_start_at_the_optimum_is_kept_and_counts_as_converged(linear: ModuleTy
     assert bool(found.converged.all())
 
 
-def test_an_attack_stopped_on_its_way_up_says_so(linear: ModuleType) -> None:
-    model = linear.linear_gaussian(n=40, k=6)
-    found = maximum_damage(model.autoencoder, linear.points(40, 3), 1.0, steps=1)
-    assert not found.converged.any()
+def test_an_attack_stopped_on_its_way_up_says_so(linear: ModuleType, bent: Autoencoder) -> None:
+    x = linear.points(16, 4, bounds=BOX)
+    assert not maximum_damage(bent, x, 0.9, steps=1).converged.any()
+    assert maximum_damage(bent, x, 0.9, steps=300).converged.all()
 
 
 def test_budgets_come_back_ascending_and_images_do_not_disturb_each_other(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from types import ModuleType
 
@@ -10,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from vaeaudit import Autoencoder, GradientError, ModelError
-from vaeaudit.geometry import decoder_jacobian, encoder_jacobians, jacobians
-from vaeaudit.geometry.jacobians import batched_jacobian
+from vaeaudit.errors import FallbackWarning
+from vaeaudit.geometry import decoder_jacobian, encoder_jacobians, modes
+from vaeaudit.geometry.jacobians import batched_jacobian, planned
 
 
 class Attention(nn.Module):
@@ -78,6 +81,12 @@ def _overcomplete() -> tuple[nn.Module, nn.Module]:
 MODELS = {f.__name__[1:]: f for f in (_dense, _convolutional, _normalised, _attentive, _overcomplete)}
 
 
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test hears what is said once in a process."""
+    monkeypatch.setattr(modes, "_said", set())
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def ae(request: pytest.FixtureRequest) -> Autoencoder:
     """Models of every kind in float64, in evaluation mode, with batch statistics that are not trivial."""
@@ -117,19 +126,18 @@ def test_decoder_jacobians_are_those_of_autograd_at_every_point(
         torch.testing.assert_close(found[row], metrics.jacobian(ae.decode, z[row]))
 
 
-def test_forward_and_reverse_mode_agree(ae: Autoencoder, linear: ModuleType) -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_forward_and_reverse_mode_agree_however_many_directions_a_pass_takes(
+    ae: Autoencoder, linear: ModuleType, at_once: int
+) -> None:
     z = _latents(ae, linear.points(24, 2))
 
     def decode(latents: Tensor) -> Tensor:
         return ae.decode(latents).flatten(1)
 
-    try:
-        forward = jacobians._forward(decode, z)
-    except ModelError as error:  # fused attention has no forward mode in this torch
-        if "forward AD" not in str(error):
-            raise
-        forward = decoder_jacobian(ae, z)
-    torch.testing.assert_close(forward, jacobians._reverse(decode, z))
+    backward = modes.reverse_mode(decode, z, at_once)
+    torch.testing.assert_close(modes.forward_mode(decode, z, at_once), backward)
+    torch.testing.assert_close(modes.reverse_mode(decode, z, 1), backward)
 
 
 def test_rows_of_a_batch_do_not_mix(ae: Autoencoder, linear: ModuleType) -> None:
@@ -140,7 +148,7 @@ def test_rows_of_a_batch_do_not_mix(ae: Autoencoder, linear: ModuleType) -> None
     torch.testing.assert_close(alone.log_std[0], together.log_std[1])
 
 
-def test_a_long_batch_is_worked_off_in_chunks(linear: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_batch_is_worked_off_in_chunks(linear: ModuleType) -> None:
     model = linear.linear_gaussian()
     whole = decoder_jacobian(model.autoencoder, linear.points(4, 7))
     sizes: list[int] = []
@@ -149,15 +157,17 @@ def test_a_long_batch_is_worked_off_in_chunks(linear: ModuleType, monkeypatch: p
         sizes.append(len(z))
         return model.decode(z)
 
-    monkeypatch.setattr(jacobians, "BYTES_AT_ONCE", 3 * 4 * 12 * 4)
-    chunked = batched_jacobian(decode, linear.points(4, 7))
+    passes = dataclasses.replace(planned(decode, linear.points(4, 7)), rows=3)
+    sizes.clear()
+    chunked = batched_jacobian(decode, linear.points(4, 7), passes=passes)
     assert torch.equal(chunked, whole)
-    assert max(sizes) == 3
+    assert sizes == [3, 3, 1]
 
 
-@pytest.mark.parametrize(("n", "outputs", "calls"), [(3, 40, 1 + 3), (40, 3, 1 + 1)])
-def test_the_smaller_side_pays(n: int, outputs: int, calls: int) -> None:
-    """One forward-mode call an input where inputs are fewer, else backward passes through one shared call."""
+@pytest.mark.parametrize(("n", "outputs", "forward"), [(3, 40, True), (40, 3, False), (5, 5, False)])
+def test_the_smaller_side_pays_and_the_model_is_called_once_for_all_its_directions(
+    n: int, outputs: int, forward: bool
+) -> None:
     weight = torch.randn(outputs, n, generator=torch.Generator().manual_seed(0))
     seen: list[int] = []
 
@@ -165,8 +175,12 @@ def test_the_smaller_side_pays(n: int, outputs: int, calls: int) -> None:
         seen.append(len(x))
         return x @ weight.T
 
-    torch.testing.assert_close(batched_jacobian(function, torch.zeros(2, n)), weight.expand(2, -1, -1))
-    assert len(seen) == calls
+    passes = planned(function, torch.zeros(7, n))
+    assert (passes.forward, passes.directions, passes.rows) == (forward, min(n, outputs), 7)
+    seen.clear()
+    found = batched_jacobian(function, torch.zeros(7, n), passes=passes)
+    torch.testing.assert_close(found, weight.expand(7, -1, -1))
+    assert seen == [7]
 
 
 def test_a_deterministic_code_has_no_spread(linear: ModuleType) -> None:
@@ -208,10 +222,83 @@ def test_an_operation_without_forward_mode_falls_back_on_backward_passes(
     ae = Autoencoder(model.encode, lambda z: model.decode(cube.apply(z)), model.bounds)
     z = linear.points(4, 2)
     with pytest.raises((NotImplementedError, RuntimeError, ModelError)):
-        jacobians._forward(ae.decode, z)
-    found = decoder_jacobian(ae, z)
+        modes.forward_mode(ae.decode, z, 1)
+    with pytest.warns(FallbackWarning, match="reverse mode is taken where forward mode would be cheaper"):
+        found = decoder_jacobian(ae, z)
     for row in range(2):
         torch.testing.assert_close(found[row], model.decoder @ torch.diag(3 * z[row] ** 2))
+    decoder_jacobian(ae, z)  # a second warning would be an error here
+
+
+class Buffered(nn.Module):
+    """Writes into a buffer of its own making, which a transformed tensor cannot be written into."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        buffer = torch.zeros(len(x), 12, dtype=x.dtype)
+        buffer[:, :4] = x
+        buffer[:, 4:8].copy_(x.square())
+        return buffer.clone().mul_(2).relu_()
+
+
+class _Watched(torch.autograd.Function):
+    """Doubles; its backward pass looks at a value, as a transformed one may not."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # noqa: ARG004
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return 2 * gradient if float(gradient.sum()) < math.inf else gradient
+
+
+def test_in_place_operations_are_differentiated(linear: ModuleType, metrics: ModuleType) -> None:
+    ae = Autoencoder(Buffered(), Buffered(), (-10, 10))
+    x = linear.points(4, 2).float()
+    for found, function in ((decoder_jacobian(ae, x), ae.decode), (encoder_jacobians(ae, x).mean, ae.decode)):
+        for row in range(2):
+            torch.testing.assert_close(found[row], metrics.jacobian(function, x[row]))
+
+
+def test_a_decoder_that_draws_numbers_falls_back_on_one_direction_a_pass(linear: ModuleType) -> None:
+    model = linear.linear_gaussian()
+    ae = Autoencoder(model.encode, lambda z: model.decode(z) + 0 * torch.rand(len(z), 1), model.bounds)
+    with pytest.warns(FallbackWarning, match="forward mode takes one direction a pass"):
+        found = decoder_jacobian(ae, linear.points(4, 2))
+    torch.testing.assert_close(found, model.decoder.expand(2, -1, -1))
+
+
+def test_a_backward_pass_that_looks_at_values_falls_back_on_one_direction_a_pass(linear: ModuleType) -> None:
+    model = linear.linear_gaussian(deterministic=True)
+    ae = Autoencoder(lambda x: _Watched.apply(model.encode(x)), model.decode, model.bounds)
+    with pytest.warns(FallbackWarning, match="reverse mode takes one direction a pass"):
+        found = encoder_jacobians(ae, linear.points(12, 2))
+    torch.testing.assert_close(found.mean, (2 * model.weight).expand(2, -1, -1))
+
+
+class Gaussian(nn.Module):
+    """A decoder with a learned output variance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 10))
+
+    def forward(self, z: Tensor) -> torch.distributions.Distribution:
+        mean, log_std = self.body(z).chunk(2, 1)
+        return torch.distributions.Independent(torch.distributions.Normal(mean, log_std.exp()), 1)
+
+
+def test_a_learned_output_spread_adds_its_rows_to_the_decoders(linear: ModuleType, metrics: ModuleType) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        decoder = Gaussian().double()
+    ae = Autoencoder(lambda x: x[:, :3], decoder, (-10, 10))
+    z = linear.points(3, 2)
+    found, mean_only = decoder_jacobian(ae, z), decoder_jacobian(ae, z, spread=False)
+    for row in range(2):
+        torch.testing.assert_close(found[row, :5], metrics.jacobian(lambda v: decoder(v).mean, z[row]))
+        torch.testing.assert_close(found[row, 5:], metrics.jacobian(lambda v: decoder(v).stddev, z[row]))
+        torch.testing.assert_close(mean_only[row], found[row, :5])
 
 
 def test_an_error_of_the_decoder_itself_is_still_its_own_after_the_fallback(linear: ModuleType) -> None:

@@ -13,7 +13,10 @@ from torch import Tensor
 from vaeaudit import Autoencoder, OptionError, wrap, zoo
 from vaeaudit.divergences import divergence_kl, divergence_wasserstein
 from vaeaudit.geometry import (
+    DECODER_METRICS,
     ENCODER_METRICS,
+    METRICS,
+    ROUND_TRIP_METRICS,
     Spectrum,
     decoder_spectrum,
     encoder_jacobians,
@@ -23,14 +26,13 @@ from vaeaudit.geometry import (
     spectrum_of,
 )
 
-KINDS = ("narrow", "overcomplete", "feature maps")
-METRICS = (*ENCODER_METRICS, "decoder", "round_trip")
+KINDS = ("narrow", "overcomplete", "feature maps", "learned output variance")
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def ae(request: pytest.FixtureRequest) -> Autoencoder:
     """Smooth models in float64 whose posterior variance depends on the input."""
-    n, k = 12, {"narrow": 4, "overcomplete": 20, "feature maps": 6}[request.param]
+    n, k = 12, {"narrow": 4, "overcomplete": 20}.get(request.param, 6)
     shape = (-1, 2, 3) if request.param == "feature maps" else (-1, k)
     generator = torch.Generator().manual_seed(k)
     mean, spread, back = (
@@ -40,22 +42,21 @@ def ae(request: pytest.FixtureRequest) -> Autoencoder:
     def encode(x: Tensor) -> tuple[Tensor, Tensor]:
         return (x @ mean.T).tanh().view(shape), ((x @ spread.T).sin() - 1).view(shape)
 
-    return Autoencoder(encode, lambda z: (z.flatten(1) @ back.T).sin(), (-10, 10), scale="log_variance")
+    def decode(z: Tensor) -> Tensor | torch.distributions.Normal:
+        mean = (z.flatten(1) @ back.T).sin()
+        if request.param != "learned output variance":
+            return mean
+        return torch.distributions.Normal(mean, (0.5 * (z.flatten(1) @ back.T.flip(1)).cos()).exp())
+
+    return Autoencoder(encode, decode, (-10, 10), scale="log_variance")
 
 
 def _measure(ae: Autoencoder, x: Tensor, metric: str, **options) -> Spectrum:
-    if metric == "decoder":
-        return decoder_spectrum(ae, ae.encode(x).mean, **options)
-    if metric == "round_trip":
-        return round_trip_spectrum(ae, x, **options)
+    if metric in DECODER_METRICS:
+        return decoder_spectrum(ae, ae.encode(x).mean, metric=metric, **options)
+    if metric in ROUND_TRIP_METRICS:
+        return round_trip_spectrum(ae, x, metric=metric, **options)
     return encoder_spectrum(ae, x, metric, **options)
-
-
-def _slow(metrics: ModuleType, ae: Autoencoder, x: Tensor, metric: str) -> Tensor:
-    """The whole metric at one input."""
-    if metric == "decoder":
-        return metrics.decoder_metric(ae, ae.encode(x[None]).mean[0])
-    return metrics.round_trip_metric(ae, x) if metric == "round_trip" else metrics.encoder_metric(ae, x, metric)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -67,7 +68,7 @@ def test_eigenvalues_are_the_leading_ones_of_the_whole_metric(
     assert found.metric == metric
     assert found.eigenvalues.dtype == torch.float64
     for row in range(3):
-        whole = metrics.eigenvalues(_slow(metrics, ae, x[row], metric), 1000)
+        whole = metrics.eigenvalues(metrics.metric(ae, x[row], metric), 1000)
         r = found.eigenvalues.shape[1]
         torch.testing.assert_close(found.eigenvalues[row], whole[:r], rtol=1e-9, atol=1e-12)
         assert float(whole[r:].abs().sum()) < 1e-10, "an eigenvalue that is not zero was left out"
@@ -79,10 +80,10 @@ def test_eigenvectors_have_unit_length_and_satisfy_their_equation(
 ) -> None:
     x = linear.points(12, 2)
     found = _measure(ae, x, metric, eigenvectors=True)
-    event = ae.encode(x).mean.shape[1:] if metric == "decoder" else x.shape[1:]
+    event = ae.encode(x).mean.shape[1:] if metric in DECODER_METRICS else x.shape[1:]
     assert found.eigenvectors.shape == (2, found.eigenvalues.shape[1], *event)
     for row in range(2):
-        whole = _slow(metrics, ae, x[row], metric)
+        whole = metrics.metric(ae, x[row], metric)
         solid = found.eigenvalues[row] > 1e-9 * found.eigenvalues[row, 0]
         vectors = found.eigenvectors[row].flatten(1)[solid]
         torch.testing.assert_close(vectors @ vectors.T, torch.eye(len(vectors), dtype=torch.float64), rtol=0, atol=1e-6)
@@ -114,6 +115,9 @@ def test_a_linear_gaussian_model_agrees_with_the_closed_form(
     names = ("wasserstein", "mean") if deterministic else ENCODER_METRICS
     known = {name: [model.encoder_metric(row, name) for row in x] for name in names}
     known["decoder"] = [model.decoder_metric()] * 3
+    known["decoder_mean"] = known["decoder"]
+    gram = model.weight.T @ model.decoder_metric() @ model.weight
+    known["round_trip_mean"] = [gram] * 3
     known["round_trip"] = [model.round_trip_metric(row) for row in x]
     for name, grams in known.items():
         found = _measure(model.autoencoder, x, name).eigenvalues
@@ -150,6 +154,56 @@ def test_a_metric_is_the_second_order_of_its_divergence(
     vectors = encoder_spectrum(ae, x, metric, top=1, eigenvectors=True).eigenvectors[:, 0]
     along = divergence(ae.encode(x + 1e-4 * vectors), here) / 1e-8
     torch.testing.assert_close(along, largest, rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("metric", ["decoder_mean", "round_trip_mean"])
+def test_a_mean_metric_is_the_second_order_of_the_squared_reconstruction_distance(
+    ae: Autoencoder, linear: ModuleType, metric: str
+) -> None:
+    x = linear.points(12, 3)
+    inside = metric == "decoder_mean"
+    points = ae.encode(x).mean if inside else x
+    found = _measure(ae, x, metric, eigenvectors=True)
+    for j in range(2):
+        moved = points + 1e-4 * found.eigenvectors[:, j]
+        there, here = (ae.decode(z if inside else ae.encode(z).mean) for z in (moved, points))
+        distance = (there - here).square().sum(1) / 1e-8
+        torch.testing.assert_close(distance, found.eigenvalues[:, j], rtol=0.01, atol=1e-6)
+
+
+def test_the_decoder_metric_is_the_second_order_of_the_distance_of_its_output_distributions(
+    ae: Autoencoder, linear: ModuleType
+) -> None:
+    """W2 squared of Gaussians, |difference of means|^2 + |difference of standard deviations|^2."""
+    z = ae.encode(linear.points(12, 3)).mean
+    found = decoder_spectrum(ae, z, eigenvectors=True)
+
+    def parts(latents: Tensor) -> Tensor:
+        output = ae.decoder(latents)
+        return output if isinstance(output, Tensor) else torch.cat([output.mean, output.stddev], 1)
+
+    for j in range(2):
+        distance = (parts(z + 1e-4 * found.eigenvectors[:, j]) - parts(z)).square().sum(1) / 1e-8
+        torch.testing.assert_close(distance, found.eigenvalues[:, j], rtol=0.01, atol=1e-6)
+
+
+def test_the_decoder_metric_is_the_mean_over_sampled_outputs(linear: ModuleType) -> None:
+    """Row 22 by its definition: E_eps |d/dz (g + s eps) . v|^2."""
+    generator = torch.Generator().manual_seed(0)
+    mean, spread = (torch.randn(9, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    ae = Autoencoder(
+        lambda x: x[:, :3], lambda z: torch.distributions.Normal(z @ mean.T, (0.3 * z @ spread.T).exp()), (-10, 10),
+        modules=(torch.nn.Linear(1, 1, dtype=torch.float64),),  # what says that it computes in float64
+    )  # fmt: skip
+    z, v = linear.points(3, 1), linear.points(3, 1, 3)[0]
+    slope = (0.3 * z[0] @ spread.T).exp()[:, None] * 0.3 * spread
+    noise = torch.randn(40_000, 9, 1, generator=generator, dtype=torch.float64)
+    samples = ((mean + noise * slope) @ v).square().sum(1)
+    found = decoder_spectrum(ae, z, eigenvectors=True)
+    along = (found.eigenvectors[0] @ v).square() @ found.eigenvalues[0]
+    error = float(samples.std()) / math.sqrt(len(samples))
+    assert abs(float(samples.mean() - along)) < 4 * error
+    assert abs(float(samples.mean() - (mean @ v).square().sum())) > 6 * error  # it sees the variance
 
 
 def test_the_stochastic_round_trip_metric_is_the_mean_over_posterior_samples(linear: ModuleType) -> None:

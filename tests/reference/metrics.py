@@ -32,10 +32,14 @@ def encoder_metric(ae: Autoencoder, x: Tensor, metric: str) -> Tensor:
     return mean.T @ torch.diag(sigma**-2) @ mean + 2 * log_std.T @ log_std
 
 
-def decoder_metric(ae: Autoencoder, z: Tensor) -> Tensor:
-    """J_g' J_g at one latent, `(k, k)`."""
-    found = jacobian(ae.decode, z)
-    return found.T @ found
+def decoder_metric(ae: Autoencoder, z: Tensor, *, spread: bool = True) -> Tensor:
+    """J_g' J_g at one latent, and J_s' J_s if the decoder returns a Gaussian, `(k, k)`; row 22."""
+    mean = jacobian(ae.decode, z)
+    gram = mean.T @ mean
+    if spread and isinstance(ae.decoder(z[None]), torch.distributions.Normal):
+        std = jacobian(lambda v: ae.decoder(v).scale, z)
+        gram = gram + std.T @ std
+    return gram
 
 
 def round_trip_metric(ae: Autoencoder, x: Tensor) -> Tensor:
@@ -43,6 +47,21 @@ def round_trip_metric(ae: Autoencoder, x: Tensor) -> Tensor:
     mean, std, _ = parts(ae, x)
     gram = decoder_metric(ae, ae.encode(x[None]).mean[0].detach())
     return mean.T @ gram @ mean + std.T @ torch.diag(gram.diagonal()) @ std
+
+
+def round_trip_mean_metric(ae: Autoencoder, x: Tensor) -> Tensor:
+    """J_r' J_r with r = g(mu(x)) at one input, `(n, n)`."""
+    whole = jacobian(lambda v: ae.decode(ae.encode(v).mean), x)
+    return whole.T @ whole
+
+
+def metric(ae: Autoencoder, x: Tensor, name: str) -> Tensor:
+    """Any metric by its name; those of the decoder at the posterior mean of x."""
+    if name in ("decoder", "decoder_mean"):
+        return decoder_metric(ae, ae.encode(x[None]).mean[0].detach(), spread=name == "decoder")
+    if name == "round_trip":
+        return round_trip_metric(ae, x)
+    return round_trip_mean_metric(ae, x) if name == "round_trip_mean" else encoder_metric(ae, x, name)
 
 
 def eigenvalues(metric: Tensor, count: int) -> Tensor:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.errors import GradientError, ModelError
+from vaeaudit.geometry.budget import bytes_in_a_pass, in_chunks, is_out_of_memory, memory_budget, row_cost
+from vaeaudit.geometry.modes import Function, forward_mode, reverse_mode, say_once
 
-BYTES_AT_ONCE = 2**28
 BYTES_OF_ONE = 2**30
 SMALL_SIDE = 2048
 """Largest Gram matrix that is decomposed exactly."""
+_COPIES = 6
+"""Of a Jacobian in its own precision, while it becomes a float64 factor and a Gram matrix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,108 +35,162 @@ class Jacobians:
     std: Tensor | None
 
 
-def encoder_jacobians(ae: Autoencoder, images: Tensor) -> Jacobians:
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """How the Jacobian of a function of independent rows is taken.
+
+    Attributes:
+        outputs: rows of the Jacobian.
+        inputs: columns of the Jacobian.
+        rows: of the batch at once.
+        directions: of the small side in one pass.
+    """
+
+    outputs: int
+    inputs: int
+    rows: int
+    directions: int
+
+    @property
+    def forward(self) -> bool:
+        """Whether columns are fewer than rows, so that forward mode is cheaper."""
+        return self.inputs < self.outputs
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the Jacobian can be held and its Gram matrix decomposed."""
+        return min(self.outputs, self.inputs) <= SMALL_SIDE and 4 * self.outputs * self.inputs <= BYTES_OF_ONE
+
+
+def encoder_jacobians(
+    ae: Autoencoder, images: Tensor, *, spread: bool = True, memory: int | None = None, passes: Passes | None = None
+) -> Jacobians:
     """Jacobians of the posterior at images `(batch, *event)`.
+
+    Args:
+        ae: the model.
+        images: `(batch, *event)`.
+        spread: whether to take those of the standard deviation; without, the code is as if deterministic.
+        memory: bytes that may be used beside the result; None for what is found to be free.
+        passes: how to take them, where that is known already.
 
     Raises:
         ModelError: too large to be held.
         GradientError: no gradient reaches the input.
     """
-
-    def heads(inputs: Tensor) -> Tensor:
-        posterior = ae.encode(inputs)
-        parts = [posterior.mean.flatten(1)]
-        if posterior.log_variance is not None:
-            parts.append(0.5 * posterior.log_variance.flatten(1))
-        return torch.cat(parts, 1)
-
     posterior = ae.examine(images)
     k = posterior.mean[0].numel()
-    jacobian = batched_jacobian(heads, images)
-    if posterior.log_variance is None:
+    jacobian = batched_jacobian(encoder_heads(ae, spread=spread), images, memory=memory, passes=passes)
+    if posterior.log_variance is None or not spread:
         return Jacobians(mean=jacobian, log_std=None, std=None)
     return Jacobians(mean=jacobian[:, :k], log_std=jacobian[:, k:], std=posterior.std.flatten(1))
 
 
-def decoder_jacobian(ae: Autoencoder, latents: Tensor) -> Tensor:
-    """Jacobian of the decoder at latents `(batch, *latent)`, `(batch, outputs, k)`."""
-    return batched_jacobian(lambda z: ae.decode(z).flatten(1), latents)
+def encoder_heads(ae: Autoencoder, *, spread: bool = True) -> Function:
+    """The encoder as one function: posterior mean, and log standard deviation if there is one, `(batch, k or 2k)`."""
+
+    def heads(inputs: Tensor) -> Tensor:
+        posterior = ae.encode(inputs)
+        parts = [posterior.mean.flatten(1)]
+        if spread and posterior.log_variance is not None:
+            parts.append(0.5 * posterior.log_variance.flatten(1))
+        return torch.cat(parts, 1)
+
+    return heads
 
 
-def batched_jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def decoder_jacobian(
+    ae: Autoencoder, latents: Tensor, *, spread: bool = True, memory: int | None = None, passes: Passes | None = None
+) -> Tensor:
+    """Jacobian of the decoder at latents `(batch, *latent)`, `(batch, rows, k)`.
+
+    Args:
+        ae: the model.
+        latents: `(batch, *latent)`.
+        spread: whether the rows of a learned output standard deviation stand below those of the mean
+            (definitions row 22; Arvanitidis et al. 2018); without one there are none.
+        memory: bytes that may be used beside the result; None for what is found to be free.
+        passes: how to take it, where that is known already.
+    """
+    return batched_jacobian(decoder_heads(ae, spread=spread), latents, memory=memory, passes=passes)
+
+
+def decoder_heads(ae: Autoencoder, *, spread: bool = True) -> Function:
+    """The decoder as one function: mean, and standard deviation if it has one, `(batch, outputs or 2 outputs)`."""
+
+    def heads(latents: Tensor) -> Tensor:
+        mean, std = ae.decode_with_spread(latents)
+        return mean.flatten(1) if std is None or not spread else torch.cat([mean.flatten(1), std.flatten(1)], 1)
+
+    return heads
+
+
+def planned(function: Function, inputs: Tensor, memory: int | None = None) -> Passes:
+    """How to take a Jacobian at `inputs` within a memory budget.
+
+    As many rows and directions at once as make tensors of an efficient size, and fewer if what is
+    kept for them does not fit the budget.
+    """
+    with torch.no_grad():
+        outputs = function(inputs[:1]).shape[1]
+    n = inputs[0].numel()
+    if not Passes(outputs=outputs, inputs=n, rows=1, directions=1).is_exact:
+        return Passes(outputs=outputs, inputs=n, rows=1, directions=1)
+    budget, whole = memory_budget(inputs.device, memory), bytes_in_a_pass(inputs.device)
+    cost, small = row_cost(function, inputs), min(outputs, n)
+    directions = max(1, min(small, whole // cost.largest))
+    each = cost.saved + 5 * directions * cost.largest + _COPIES * inputs.element_size() * outputs * n
+    widest = max(directions * cost.largest, 8 * outputs * n)
+    rows = min(len(inputs), max(1, whole // widest), max(1, budget // each))
+    return Passes(outputs=outputs, inputs=n, rows=rows, directions=directions)
+
+
+def batched_jacobian(
+    function: Function, inputs: Tensor, *, memory: int | None = None, passes: Passes | None = None
+) -> Tensor:
     """Jacobian of a function of each row alone, `(batch, outputs, n)`.
 
-    One pass a row of the smaller side, over the whole batch: backward passes that share one
-    forward pass where outputs are fewer, forward-mode passes where inputs are fewer (backward
-    ones if the model has an operation without forward mode). Chunked to a fixed memory.
+    Backward passes that share one forward pass where outputs are fewer, forward-mode passes where
+    inputs are fewer (backward ones if the model has an operation without forward mode), each for
+    many rows of the batch and many directions at once.
+
+    Args:
+        function: from `(batch, *event)` to `(batch, outputs)`.
+        inputs: `(batch, *event)`.
+        memory: bytes that may be used beside the result; None for what is found to be free.
+        passes: how to take it, where that is known already.
 
     Raises:
         ModelError: one row's Jacobian alone is too large, or holds NaN or infinite values.
         GradientError: no gradient flows.
     """
-    with torch.no_grad():
-        outputs = function(inputs[:1]).shape[1]
-    n = inputs[0].numel()
-    one = 4 * outputs * n
-    if one > BYTES_OF_ONE or min(outputs, n) > SMALL_SIDE:
+    passes = passes or planned(function, inputs, memory)
+    if not passes.is_exact:
         raise ModelError(
-            f"a Jacobian of {outputs} x {n} is too large to be decomposed exactly "
+            f"a Jacobian of {passes.outputs} x {passes.inputs} is too large to be decomposed exactly "
             f"(the smaller side may be {SMALL_SIDE} at most, and the whole {BYTES_OF_ONE >> 20} MiB)"
         )
-    size = max(1, min(len(inputs), BYTES_AT_ONCE // one))
-    jacobian = torch.cat([_jacobian(function, part, outputs) for part in inputs.split(size)])
-    if not bool(jacobian.isfinite().all()):
+    work: Callable[[Tensor], Tensor] = lambda part: _jacobian(function, part.detach(), passes)  # noqa: E731
+    parts = in_chunks(work, inputs, passes.rows)
+    jacobian = parts[0] if len(parts) == 1 else torch.cat(parts)
+    # one pass over it; the second only where the sum overflows
+    if not bool(jacobian.sum().isfinite()) and not bool(jacobian.isfinite().all()):
         raise ModelError("a Jacobian of the model holds NaN or infinite values")
     return jacobian
 
 
-def _jacobian(function: Callable[[Tensor], Tensor], inputs: Tensor, outputs: int) -> Tensor:
-    if inputs[0].numel() < outputs:
-        try:
-            return _forward(function, inputs)
-        except (GradientError, torch.OutOfMemoryError):
-            raise
-        except (NotImplementedError, RuntimeError, ModelError):
-            pass  # an operation without forward mode; if it was anything else, the backward way fails as well
-    return _reverse(function, inputs)
-
-
-def _forward(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    columns = []
-    flat = inputs.detach().flatten(1)
-    with warnings.catch_warnings(), forward_ad.dual_level():
-        # torch compiles its own forward-mode formulas with its own deprecated compiler
-        warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
-        for j in range(flat.shape[1]):
-            tangent = torch.zeros_like(flat)
-            tangent[:, j] = 1
-            dual = forward_ad.make_dual(flat, tangent).view_as(inputs)
-            moved = forward_ad.unpack_dual(function(dual)).tangent
-            if moved is None:
-                raise GradientError(
-                    "the decoder's output does not depend on its latents through differentiable operations"
-                )
-            columns.append(moved.detach())
-    return torch.stack(columns, 2)
-
-
-def _reverse(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    inputs = inputs.detach().requires_grad_()
-    outputs = function(inputs)
-    if not outputs.requires_grad:
-        raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
-    count = outputs.shape[1]
+def _jacobian(function: Function, inputs: Tensor, passes: Passes) -> Tensor:
+    if not passes.forward:
+        return reverse_mode(function, inputs, passes.directions)
     try:
-        rows = [_row(outputs, inputs, i, keep=i < count - 1) for i in range(count)]
-    except RuntimeError as error:
-        if "retain_graph" not in str(error):
+        return forward_mode(function, inputs, passes.directions)
+    except GradientError:
+        raise
+    except (NotImplementedError, RuntimeError, ModelError) as error:
+        if is_out_of_memory(error):
             raise
-        # compiled functions give their forward pass away: each row takes one of its own
-        rows = [_row(function(inputs), inputs, i, keep=False) for i in range(count)]
-    return torch.stack(rows, 1)
-
-
-def _row(outputs: Tensor, inputs: Tensor, i: int, *, keep: bool) -> Tensor:
-    (row,) = torch.autograd.grad(outputs[:, i].sum(), inputs, retain_graph=keep)
-    return row.flatten(1)
+        reason = error.with_traceback(None)
+    # an operation without forward mode; if it was anything else, the backward way fails as well
+    jacobian = reverse_mode(function, inputs, 1)
+    say_once("reverse mode is taken where forward mode would be cheaper", reason)
+    return jacobian

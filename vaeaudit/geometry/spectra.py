@@ -1,50 +1,66 @@
-"""Pullback metrics and their spectra, computed on the small side (definitions D6, D7).
-
-Every metric is G = A^T A for a factor A with few rows, so its non-zero eigenvalues are those of the
-small Gram matrix A A^T, and nobody forms the n x n metric.
-"""
+"""Spectra of pullback metrics at the points of a batch, by whichever way fits their size (definitions D6, D7)."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.errors import DataError, OptionError
-from vaeaudit.geometry.jacobians import Jacobians, decoder_jacobian, encoder_jacobians
-
-ENCODER_METRICS = ("wasserstein", "mean", "fisher")
+from vaeaudit.errors import DataError, ModelError, OptionError
+from vaeaudit.geometry import jacobians
+from vaeaudit.geometry.budget import in_chunks, memory_budget
+from vaeaudit.geometry.factors import encoder_factor, round_trip_factor
+from vaeaudit.geometry.jacobians import (
+    Passes,
+    decoder_heads,
+    decoder_jacobian,
+    encoder_heads,
+    encoder_jacobians,
+    planned,
+)
+from vaeaudit.geometry.leading import leading_eigenpairs
+from vaeaudit.geometry.operators import (
+    DECODER_METRICS,
+    ENCODER_METRICS,
+    ROUND_TRIP_METRICS,
+    MetricOperator,
+    metric_operator,
+)
+from vaeaudit.geometry.small_side import Spectrum, checked_top, spectrum_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spectrum:
-    """Eigenvalues of a pullback metric at each point of a batch.
+class _Request:
+    """What is asked for at some points."""
 
-    Attributes:
-        eigenvalues: descending, `(batch, r)`, float64.
-        eigenvectors: of unit length, in the space the metric measures, `(batch, r, *event)`; None
-            unless asked for.
-        error: bound on each eigenvalue's rounding error, `(batch, r)`.
-        metric: the metric's name.
-    """
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor | None
-    error: Tensor
+    ae: Autoencoder
     metric: str
+    top: int | None
+    eigenvectors: bool
+    memory: int | None
+    seed: int
+
+    def exact(self, factor: Tensor, event: torch.Size) -> Spectrum:
+        return spectrum_of(
+            factor, self.metric, tuple(event), precision=self.ae.dtype, top=self.top, eigenvectors=self.eigenvectors
+        )  # fmt: skip
 
 
 def encoder_spectrum(
-    ae: Autoencoder, images: Tensor, metric: str = "wasserstein", top: int | None = None, *, eigenvectors: bool = False
-) -> Spectrum:
+    ae: Autoencoder, images: Tensor, metric: str = "wasserstein", top: int | None = None, *,
+    eigenvectors: bool = False, memory: int | None = None, seed: int = 0,
+) -> Spectrum:  # fmt: skip
     """Spectrum of the encoder's pullback metric at images.
 
     `wasserstein`: J_mu' J_mu + J_sigma' J_sigma, the stochastic pullback of Khan and Storkey (2022)
     and the local squared 2-Wasserstein distance. `mean`: J_mu' J_mu. `fisher`:
     J_mu' Sigma^-1 J_mu + 2 J_logsigma' J_logsigma, where KL = d' F d / 2.
+
+    Where both sides of the Jacobian exceed `jacobians.SMALL_SIDE`, or it does not fit, the `top` leading
+    eigenpairs come from products with the Jacobian and its transpose, each with an error of its own.
 
     Args:
         ae: the model.
@@ -52,131 +68,128 @@ def encoder_spectrum(
         metric: one of `ENCODER_METRICS`.
         top: how many leading eigenvalues; None for all that can be non-zero.
         eigenvectors: whether to compute eigenvectors in input space.
+        memory: bytes that may be used; None for a share of what is found to be free.
+        seed: of the start vectors where products are used.
 
     Raises:
         OptionError: unknown metric, `fisher` for a deterministic code, or a bad `top`.
+        ModelError: the Jacobian is too large to be held and `top` is None.
     """
+    request = _request(ae, metric, ENCODER_METRICS, top, eigenvectors, memory, seed)
+    points, spread = placed(ae, images), metric != "mean"
+
+    def exact(part: Tensor) -> Spectrum:
+        found = encoder_jacobians(ae, part, spread=spread, passes=passes)
+        return request.exact(encoder_factor(found, metric), part.shape[1:])
+
     with ae.at_rest():
-        jacobians = encoder_jacobians(ae, _placed(ae, images))
-    factor = encoder_factor(jacobians, metric)
-    return _spectrum(ae, factor, metric, images, top, eigenvectors)
+        ae.examine(points[:64])
+        passes = planned(encoder_heads(ae, spread=spread), points, memory)
+        return _measured(request, points, passes, exact)
 
 
 def decoder_spectrum(
-    ae: Autoencoder, latents: Tensor, top: int | None = None, *, eigenvectors: bool = False
-) -> Spectrum:
-    """Spectrum of the decoder's pullback metric J_g' J_g at latents `(batch, *latent)`; arguments as above."""
+    ae: Autoencoder, latents: Tensor, top: int | None = None, *,
+    metric: str = "decoder", eigenvectors: bool = False, memory: int | None = None, seed: int = 0,
+) -> Spectrum:  # fmt: skip
+    """Spectrum of the decoder's pullback metric at latents `(batch, *latent)`.
+
+    `decoder`: J_g' J_g + J_s' J_s, where a decoder that returns a Gaussian has the learned standard
+    deviation s, and J_g' J_g otherwise (definitions row 22). `decoder_mean`: J_g' J_g in any case, the
+    squared distance of reconstructions. Other arguments as `encoder_spectrum`.
+    """
+    request = _request(ae, metric, DECODER_METRICS, top, eigenvectors, memory, seed)
+    points, spread = placed(ae, latents), metric == "decoder"
+
+    def exact(part: Tensor) -> Spectrum:
+        return request.exact(decoder_jacobian(ae, part, spread=spread, passes=passes), part.shape[1:])
+
     with ae.at_rest():
-        jacobian = decoder_jacobian(ae, _placed(ae, latents))
-    return _spectrum(ae, jacobian, "decoder", latents, top, eigenvectors)
+        passes = planned(decoder_heads(ae, spread=spread), points, memory)
+        return _measured(request, points, passes, exact)
 
 
 def round_trip_spectrum(
-    ae: Autoencoder, images: Tensor, top: int | None = None, *, eigenvectors: bool = False
-) -> Spectrum:
+    ae: Autoencoder, images: Tensor, top: int | None = None, *,
+    metric: str = "round_trip", eigenvectors: bool = False, memory: int | None = None, seed: int = 0,
+) -> Spectrum:  # fmt: skip
     """Spectrum of the metric from input to reconstruction at images (definitions row 23).
 
-    J_mu' G J_mu + J_sigma' diag(diag G) J_sigma with G = J_g' J_g at the posterior mean: the second
-    moment of the sampled reconstruction's Jacobian. Arguments as `encoder_spectrum`.
+    `round_trip`: J_mu' G J_mu + J_sigma' diag(diag G) J_sigma with G the `decoder` metric at the posterior
+    mean, the second moment of the sampled reconstruction's Jacobian. `round_trip_mean`: J_r' J_r with
+    r = g(mu(x)), the squared distance of mean reconstructions, and the one that can be had by products
+    for a stochastic code. Other arguments as `encoder_spectrum`.
     """
-    placed = _placed(ae, images)
-    with ae.at_rest():
-        jacobians = encoder_jacobians(ae, placed)
+    request = _request(ae, metric, ROUND_TRIP_METRICS, top, eigenvectors, memory, seed)
+    points, spread = placed(ae, images), metric == "round_trip"
+
+    def exact(part: Tensor) -> Spectrum:
+        found = encoder_jacobians(ae, part, spread=spread, passes=passes)
         with torch.no_grad():
-            means = ae.encode(placed).mean
-        factor = round_trip_factor(jacobians, decoder_jacobian(ae, means))
-    return _spectrum(ae, factor, "round_trip", images, top, eigenvectors)
+            means = ae.encode(part).mean
+        factor = round_trip_factor(found, decoder_jacobian(ae, means, spread=spread, memory=memory))
+        return request.exact(factor, part.shape[1:])
+
+    with ae.at_rest():
+        latents = ae.examine(points[:64]).mean
+        passes, back = (
+            planned(encoder_heads(ae, spread=spread), points, memory),
+            planned(decoder_heads(ae, spread=spread), latents, memory),
+        )
+        both = replace(passes if back.is_exact else back, rows=min(passes.rows, back.rows))
+        return _measured(request, points, both, exact)
 
 
-def _spectrum(
-    ae: Autoencoder, factor: Tensor, metric: str, points: Tensor, top: int | None, eigenvectors: bool
-) -> Spectrum:
-    event = tuple(points.shape[1:])
-    return spectrum_of(factor, metric, event, precision=ae.dtype, top=top, eigenvectors=eigenvectors)
+def _request(
+    ae: Autoencoder, metric: str, known: tuple[str, ...], top: int | None, eigenvectors: bool, memory: int | None,
+    seed: int,
+) -> _Request:  # fmt: skip
+    if metric not in known:
+        raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(known)}")
+    return _Request(ae=ae, metric=metric, top=checked_top(top), eigenvectors=eigenvectors, memory=memory, seed=seed)
 
 
-def encoder_factor(jacobians: Jacobians, metric: str) -> Tensor:
-    """A with G = A' A for an encoder metric, `(batch, rows, n)`, float64."""
-    if metric not in ENCODER_METRICS:
-        raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(ENCODER_METRICS)}")
-    mean = jacobians.mean.double()
-    if jacobians.log_std is None or jacobians.std is None:
-        if metric == "fisher":
-            raise OptionError(
-                "the fisher metric needs posterior variances, and this encoder is deterministic; use 'mean'"
-            )
-        return mean
-    if metric == "mean":
-        return mean
-    std, log_std = jacobians.std.double()[..., None], jacobians.log_std.double()
-    if metric == "wasserstein":
-        return torch.cat([mean, std * log_std], 1)
-    return torch.cat([mean / std, math.sqrt(2) * log_std], 1)
+def _measured(request: _Request, points: Tensor, passes: Passes, exact: Callable[[Tensor], Spectrum]) -> Spectrum:
+    if passes.is_exact:
+        return Spectrum.joined(in_chunks(exact, points, passes.rows))
+    if request.top is None:
+        raise ModelError(
+            f"a Jacobian of {passes.outputs} x {passes.inputs} is too large to be decomposed exactly (the smaller side "
+            f"may be {jacobians.SMALL_SIDE} at most); pass top=10 for the leading eigenvalues, and see "
+            "geometry.stochastic_scores for figures of the whole spectrum"
+        )
+    return Spectrum.joined(in_chunks(lambda part: _by_products(request, part), points, _together(passes, request)))
 
 
-def round_trip_factor(jacobians: Jacobians, decoder: Tensor) -> Tensor:
-    """A with G = A' A for the round trip, `(batch, rows, n)`, float64."""
-    decoder = decoder.double()
-    gram = decoder.mT @ decoder
-    carried = _square_root(gram) @ jacobians.mean.double()
-    if jacobians.log_std is None or jacobians.std is None:
-        return carried
-    spread = gram.diagonal(dim1=1, dim2=2).sqrt() * jacobians.std.double()
-    return torch.cat([carried, spread[..., None] * jacobians.log_std.double()], 1)
+def _together(passes: Passes, request: _Request) -> int:
+    """Points at once: as many as keep their Lanczos vectors within the budget."""
+    budget = memory_budget(torch.device(request.ae.device or "cpu"), request.memory)
+    steps = 50 + 10 * (request.top or 1)
+    return max(1, min(64, budget // (8 * steps * min(passes.outputs, passes.inputs))))
 
 
-def _square_root(gram: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(gram)
-    root: Tensor = values.clamp_min(0).sqrt()[..., None] * vectors.mT
-    return root
-
-
-def spectrum_of(
-    factor: Tensor,
-    metric: str,
-    event: tuple[int, ...],
-    *,
-    precision: torch.dtype,
-    top: int | None = None,
-    eigenvectors: bool = False,
-) -> Spectrum:
-    """Eigenvalues of A' A, and its eigenvectors if asked for, from the smaller Gram matrix of A.
-
-    Args:
-        factor: A, `(batch, rows, n)`.
-        metric: name to carry.
-        event: shape of the space that the n columns flatten.
-        precision: that the model computed A in.
-        top: how many leading eigenvalues.
-        eigenvectors: whether to compute them.
-    """
-    factor = factor.double()
-    rows, columns = factor.shape[1:]
-    rank = min(rows, columns)
-    if top is not None and not top >= 1:
-        raise OptionError(f"top expects at least 1, got {top}")
-    keep = rank if top is None else min(top, rank)
-    gram = factor @ factor.mT if rows <= columns else factor.mT @ factor
-    if not eigenvectors:
-        values = torch.linalg.eigvalsh(gram).flip(1)[:, :keep].clamp_min(0)
-        return Spectrum(eigenvalues=values, eigenvectors=None, error=_rounding(values, rank, precision), metric=metric)
-    values, vectors = torch.linalg.eigh(gram)
-    values, vectors = values.flip(1)[:, :keep].clamp_min(0), vectors.flip(2)[:, :, :keep].mT
-    if rows <= columns:
-        vectors = vectors @ factor
-        vectors = vectors / vectors.norm(dim=2, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+def _by_products(request: _Request, points: Tensor) -> Spectrum:
+    operator = metric_operator(request.ae, points, request.metric, request.memory)
+    generator = torch.Generator().manual_seed(request.seed)
+    pairs = leading_eigenpairs(operator, request.top or 1, generator=generator)
+    vectors = _lifted(operator, pairs.vectors, points.shape[1:]) if request.eigenvectors else None
     return Spectrum(
-        eigenvalues=values, eigenvectors=vectors.reshape(len(factor), keep, *event),
-        error=_rounding(values, rank, precision), metric=metric,
+        eigenvalues=pairs.values, eigenvectors=vectors, error=pairs.error, metric=request.metric,
+        products=operator.products, converged=pairs.converged,
     )  # fmt: skip
 
 
-def _rounding(values: Tensor, rank: int, precision: torch.dtype) -> Tensor:
-    """The eigenproblem is float64, so the model's own rounding of A bounds what is known of A' A (Weyl)."""
-    return (2 * rank * torch.finfo(precision).eps * values[:, :1]).expand_as(values)
+def _lifted(operator: MetricOperator, vectors: Tensor, event: torch.Size) -> Tensor:
+    lifted = torch.stack([operator.lifted(one) for one in vectors.unbind(1)], 1)
+    return lifted.reshape(*lifted.shape[:2], *event)
 
 
-def _placed(ae: Autoencoder, inputs: Tensor) -> Tensor:
+def placed(ae: Autoencoder, inputs: Tensor) -> Tensor:
+    """Inputs on the model's device, in the precision of figures.
+
+    Raises:
+        DataError: no rows, or values that are not finite.
+    """
     inputs = torch.as_tensor(inputs)
     if inputs.ndim < 2 or len(inputs) == 0 or not bool(inputs.isfinite().all()):
         raise DataError(f"a spectrum expects finite inputs of shape (batch, ...), got {tuple(inputs.shape)}")

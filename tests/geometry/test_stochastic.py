@@ -1,0 +1,182 @@
+"""Figures of whole spectra by random probes: against exact spectra, and how often their intervals hold the truth."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vaeaudit import Autoencoder, OptionError
+from vaeaudit.geometry import (
+    METRICS,
+    decoder_spectrum,
+    encoder_jacobians,
+    encoder_spectrum,
+    round_trip_spectrum,
+    scores,
+    stochastic_condition_number,
+    stochastic_scores,
+)
+
+LATENT, PIXELS = 60, 90
+FIGURES = ("trace", "von_neumann_entropy", "effective_rank", "log_pseudo_determinant")
+
+
+def _linear(*spectra: Tensor, seed: int = 0) -> Autoencoder:
+    """A deterministic linear code whose Jacobian has chosen singular values."""
+    generator = torch.Generator().manual_seed(seed)
+    (values,) = spectra
+
+    def basis(rows: int) -> Tensor:
+        return torch.linalg.qr(torch.randn(rows, rows, generator=generator, dtype=torch.float64))[0]
+
+    weight = nn.Linear(PIXELS, len(values), bias=False, dtype=torch.float64)
+    weight.weight.data = basis(len(values)) @ torch.diag(values.sqrt()) @ basis(PIXELS)[: len(values)]
+    return Autoencoder(weight, nn.Linear(len(values), PIXELS, dtype=torch.float64), (-10, 10))
+
+
+K = torch.arange(LATENT, dtype=torch.float64)
+SPECTRA = {"geometric": 0.93**K, "heavy": 1 / (1 + K), "flat": torch.linspace(1, 0.01, LATENT, dtype=torch.float64)}
+POINT = torch.zeros(1, PIXELS, dtype=torch.float64)
+
+
+def _exact(values: Tensor) -> dict[str, float]:
+    rows = values[None]
+    found = {name: float(getattr(scores, name)(rows)) for name in FIGURES[:3]}
+    return {**found, FIGURES[3]: float(scores.log_pseudo_determinant(rows, torch.zeros_like(rows)))}
+
+
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_intervals_hold_the_truth_as_often_as_they_say(spectrum: str) -> None:
+    """Over 60 seeds; 95 % less three standard errors of that frequency."""
+    ae, exact, trials = _linear(SPECTRA[spectrum]), _exact(SPECTRA[spectrum]), 60
+    hits = dict.fromkeys(FIGURES, 0)
+    for seed in range(trials):
+        found = stochastic_scores(ae, POINT, "mean", probes=5, steps=16, top=4, seed=seed)
+        for name in FIGURES:
+            interval = getattr(found, name)
+            hits[name] += bool(interval.low <= exact[name] <= interval.high)
+    least = trials * (0.95 - 3 * math.sqrt(0.95 * 0.05 / trials))
+    assert min(hits.values()) >= least, hits
+
+
+def test_estimates_have_no_bias_and_more_probes_narrow_them() -> None:
+    ae, exact = _linear(SPECTRA["flat"]), _exact(SPECTRA["flat"])["trace"]
+    few = [stochastic_scores(ae, POINT, "mean", probes=4, steps=20, top=0, seed=s).trace for s in range(40)]
+    values = torch.cat([one.value for one in few])
+    assert abs(float(values.mean()) - exact) < 4 * float(values.std()) / math.sqrt(40)
+    many = stochastic_scores(ae, POINT, "mean", probes=64, steps=20, top=0).trace
+    assert float(many.high - many.low) < 0.5 * sum(float(one.high - one.low) for one in few) / 40
+
+
+def test_everything_set_aside_is_exact() -> None:
+    values = SPECTRA["heavy"]
+    found = stochastic_scores(_linear(values), POINT, "mean", probes=2, steps=5, top=LATENT)
+    for name, known in _exact(values).items():
+        interval = getattr(found, name)
+        assert float(interval.value) == pytest.approx(known, rel=1e-6)
+        assert float(interval.high - interval.low) < 1e-6 * abs(known)
+
+
+def test_the_density_counts_eigenvalues() -> None:
+    edges = torch.tensor([0.0, 0.2, 0.5, 2.0])
+    found = stochastic_scores(_linear(SPECTRA["flat"]), POINT, "mean", probes=40, steps=LATENT, top=0).measure
+    density = found.density(edges)
+    values = SPECTRA["flat"]
+    for j, (low, high) in enumerate(pairwise(edges)):
+        count = int(((values >= low) & (values < high)).sum())
+        assert float(density.low[0, j]) <= count <= float(density.high[0, j])
+    assert float(density.value.sum()) == pytest.approx(LATENT)
+
+
+@pytest.fixture(scope="module")
+def ae() -> Autoencoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = nn.Sequential(nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 48)).double()
+        decoder = nn.Sequential(nn.Linear(24, 40), nn.Tanh(), nn.Linear(40, 40)).double()
+    return Autoencoder(lambda x: tuple(encoder(x).chunk(2, 1)), decoder, (-10, 10), scale="log_variance")
+
+
+@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric != "round_trip"])
+def test_every_metric_has_its_scores_at_every_point(ae: Autoencoder, linear: ModuleType, metric: str) -> None:
+    x = linear.points(40, 3)
+    points = ae.encode(x).mean.detach() if metric.startswith("decoder") else x
+    if metric.startswith("decoder"):
+        exact = decoder_spectrum(ae, points, metric=metric)
+    elif metric.startswith("round_trip"):
+        exact = round_trip_spectrum(ae, points, metric=metric)
+    else:
+        exact = encoder_spectrum(ae, points, metric)
+    found = stochastic_scores(ae, points, metric, probes=12, steps=60, top=6)
+    assert found.metric == metric
+    for name in FIGURES[:3]:
+        interval, known = getattr(found, name), getattr(scores, name)(exact.eigenvalues)
+        slack = 0.5 * (interval.high - interval.low)  # three intervals of 95 % at once may just miss
+        assert bool(((interval.low - slack <= known) & (known <= interval.high + slack)).all()), name
+
+
+def test_products_are_counted(ae: Autoencoder, linear: ModuleType) -> None:
+    found = stochastic_scores(ae, linear.points(40, 2), probes=3, steps=10, top=0)
+    assert found.products == 3 * 10 * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"probes": 1}, "at least 2 probes and 3 steps, got 1 and 40"),
+        ({"steps": 2}, "at least 2 probes and 3 steps, got 10 and 2"),
+        ({"top": -1}, "top expects 0 or more, got -1"),
+        ({"metric": "fischer"}, "unknown metric 'fischer'"),
+    ],
+)
+def test_nonsense_is_refused(ae: Autoencoder, linear: ModuleType, options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        stochastic_scores(ae, linear.points(40, 1), **options)
+
+
+@pytest.mark.parametrize("condition", [1.5, 40.0, 1e3])
+def test_a_condition_number_that_can_be_resolved_is_bracketed(condition: float) -> None:
+    values = torch.logspace(0, -2 * math.log10(condition), LATENT, dtype=torch.float64)
+    found = stochastic_condition_number(_linear(values), POINT)
+    assert bool(found.resolved.all())
+    assert float(found.value) == pytest.approx(condition, rel=1e-4)
+    assert float(found.low) <= condition * (1 + 1e-9)
+    assert condition <= float(found.high) * (1 + 1e-9)
+
+
+def test_a_bottom_beyond_reach_gives_a_lower_bound_that_says_so() -> None:
+    values = torch.logspace(0, -8, LATENT, dtype=torch.float64)
+    found = stochastic_condition_number(_linear(values), POINT, steps=10)
+    assert not bool(found.resolved.any())
+    assert 1 < float(found.value) <= 1e4
+    assert float(found.value) == float(found.low)
+    assert math.isinf(float(found.high))
+
+
+def test_a_singular_jacobian_gives_a_lower_bound_however_many_steps() -> None:
+    values = SPECTRA["geometric"].clone()
+    values[-1] = 0
+    found = stochastic_condition_number(_linear(values), POINT)
+    assert not bool(found.resolved.any())
+    assert float(found.low) > 1e5
+
+
+def test_only_active_units_count() -> None:
+    """Rows of a diagonal Jacobian: 1, 0.5, 0.25 and one that is dead."""
+    encoder = nn.Linear(4, 4, bias=False, dtype=torch.float64)
+    encoder.weight.data = torch.diag(torch.tensor([1.0, 1e-9, 0.5, 0.25], dtype=torch.float64))
+    ae = Autoencoder(encoder, nn.Linear(4, 4, dtype=torch.float64), (-10, 10))
+    x = torch.zeros(2, 4, dtype=torch.float64)
+    active = torch.tensor([True, False, True, True])
+    found = stochastic_condition_number(ae, x, active=active)
+    assert found.resolved.tolist() == [True, True]
+    assert found.value.tolist() == pytest.approx([4.0, 4.0])
+    exact = scores.condition_number(encoder_jacobians(ae, x).mean[:, active], 3)
+    assert found.value.tolist() == pytest.approx(exact.tolist())
+    with pytest.raises(OptionError, match="active expects a boolean for each of 4 rows with at least two of them True"):
+        stochastic_condition_number(ae, x, active=torch.tensor([True, False, False, False]))
