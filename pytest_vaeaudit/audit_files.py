@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_vaeaudit.errors import VaeAuditWarning
 from pytest_vaeaudit.fixture import start
 from pytest_vaeaudit.item_audit import ItemAudit
 from pytest_vaeaudit.looks import budget_fault, looks_planned
@@ -17,6 +18,17 @@ from pytest_vaeaudit.trial import Trial, settings_of
 if TYPE_CHECKING:
     from vaeaudit import Bar
     from vaeaudit.config import AuditFile as Content
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file is valid TOML of somebody else's, that names neither a model nor data."""
+    from vaeaudit import AuditError
+    from vaeaudit.config import keys_of
+
+    try:
+        return not {"model", "data", "thresholds"} & keys_of(path)
+    except AuditError:
+        return False  # reading it as an audit file says what is wrong
 
 
 class AuditFile(pytest.File):
@@ -34,12 +46,16 @@ class AuditFile(pytest.File):
         from vaeaudit import AuditError
         from vaeaudit.config import read_audit_file
 
+        if _is_foreign(self.path):
+            return
         try:
             self.content = read_audit_file(self.path)
         except AuditError as error:
             raise self.CollectError(str(error)) from None
         if faults := list(faults_of_options(self.content.options)) or list(self._hopeless()):
             raise self.CollectError("\n".join(f"{self.nodeid}: {fault}" for fault in faults))
+        if not self.content.bars:
+            self.warn(VaeAuditWarning(f"{self.nodeid} asserts nothing: it has no [thresholds]"))
         for score, bar in self.content.bars.items():
             item: AuditItem = AuditItem.from_parent(self, name=score)
             item.bar = bar
@@ -70,11 +86,8 @@ class AuditFile(pytest.File):
         from vaeaudit.loading import load_data, load_model
 
         if self._trial is None:
-            settings = self.settings()
-            if settings["device"] is None:
-                settings["device"] = self.config.hook.pytest_vaeaudit_device(config=self.config, item=item)
             model, images = load_model(self.content), load_data(self.content)
-            self._trial = start(self.config, self.nodeid, model, images, settings)
+            self._trial = start(item, self.nodeid, model, images, self.settings())
         return self._trial
 
 

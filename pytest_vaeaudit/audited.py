@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vaeaudit import AuditError, AuditReport
+from pytest_vaeaudit.errors import stripped
+from vaeaudit import AuditError, AuditReport, OptionError
 
 if TYPE_CHECKING:
     from pytest_vaeaudit.item_audit import ItemAudit
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class AuditedReport(AuditReport):
     """An audit's report in a test; attributes as `vaeaudit.AuditReport`."""
 
-    _audit: ItemAudit
+    _audit: ItemAudit | None = None
 
     @classmethod
     def of(cls, report: AuditReport, audit: ItemAudit) -> AuditedReport:
@@ -39,9 +40,9 @@ class AuditedReport(AuditReport):
         """
         __tracebackhide__ = True
         try:
-            self._audit.require(bars, confidence)
-        except AuditError as error:  # the frames inside the library tell a test's author nothing
-            raise error.with_traceback(None) from error.__cause__
+            self._judged_in.require(bars, confidence)
+        except AuditError as error:
+            raise stripped(error) from error.__cause__
 
     def require_no_regression(self, *scores: str) -> None:
         """Fail the test if a score is clearly worse than the committed baseline says.
@@ -55,6 +56,22 @@ class AuditedReport(AuditReport):
         """
         __tracebackhide__ = True
         try:
-            self._audit.require_no_regression(scores)
+            self._judged_in.require_no_regression(scores)
         except AuditError as error:
-            raise error.with_traceback(None) from error.__cause__
+            raise stripped(error) from error.__cause__
+
+    @property
+    def _judged_in(self) -> ItemAudit:
+        if self._audit is None:
+            raise OptionError(
+                "this copy of a report has left its test; require bars of the report that vae_audit returned"
+            )
+        return self._audit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is a plain report: it has left the test."""
+        return _plain, ({field.name: getattr(self, field.name) for field in dataclasses.fields(AuditReport)},)
+
+
+def _plain(fields: dict[str, Any]) -> AuditReport:
+    return AuditReport(**fields)

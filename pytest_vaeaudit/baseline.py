@@ -23,7 +23,7 @@ Entry = dict[str, Any]
 Change = Literal["new", "worse", "better", "unchanged"]
 _FIELDS = (
     "test", "score", "device", "dtype", "value", "low", "high", "n", "higher_is_better", "settings", "seed", "weights",
-    "versions", "slack",
+    "data", "versions", "slack",
 )  # fmt: skip
 _NOT_COMPARED = ("dtype", "device_type", "threads", "platform")
 """In the key already, without influence, or different on every machine."""
@@ -47,28 +47,31 @@ class Baseline:
 def read_baseline(path: Path, revision: str | None = None) -> Baseline:
     """Read the recorded figures from the file, or from a git revision of it.
 
-    Where the revision knows no entry, the working tree's counts: a new test has no earlier bar.
+    At a revision nothing of the working tree counts: a change that renames a test, or moves the file, has
+    no bar there, and must not bring its own.
 
     Raises:
         ReportError: the file is not a baseline, or git cannot read the revision.
     """
-    here = _entries(path.read_bytes(), str(path)) if path.exists() else {}
     if revision is None:
+        here = _entries(path.read_bytes(), str(path)) if path.exists() else {}
         return Baseline(path=path, entries=here, origin=path.name)
     committed = _at_revision(path, revision)
     there = {} if committed is None else _entries(committed, f"{path.name} at {revision}")
-    return Baseline(path=path, entries={**here, **there}, origin=f"{path.name} at {revision}")
+    return Baseline(path=path, entries=there, origin=f"{path.name} at {revision}")
 
 
 def _entries(content: bytes, where: str) -> dict[str, Entry]:
     from vaeaudit import ReportError
 
     try:
-        data = json.loads(content)
+        data = json.loads(content, object_pairs_hook=_without_duplicates)
         schema = data["schema"]
         entries = dict(data["entries"].items()) if schema == SCHEMA else {}
-        for entry in entries.values():
+        for key, entry in entries.items():
             _check_entry(entry)
+            if key != key_of(entry):
+                raise ValueError(f"the entry {key!r} holds that of {key_of(entry)!r}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReportError(
             f"{where} is not a vaeaudit baseline ({type(error).__name__}: {error}); "
@@ -77,6 +80,19 @@ def _entries(content: bytes, where: str) -> dict[str, Entry]:
     if schema != SCHEMA:
         raise ReportError(f"{where} has schema {schema!r}, this version reads {SCHEMA}")
     return entries
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of two equal keys, as a merge may leave them, none counts.
+
+    Raises:
+        ValueError: there are two.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return found
 
 
 def _check_entry(entry: Entry) -> None:
@@ -89,8 +105,8 @@ def _check_entry(entry: Entry) -> None:
     """
     if missing := [name for name in _FIELDS if name not in entry]:
         raise KeyError(f"an entry without {missing[0]}")
-    low, value, high, slack = (entry[name] for name in ("low", "value", "high", "slack"))
-    if not (-math.inf < low <= high < math.inf and math.isfinite(value) and 0 <= slack < math.inf):
+    value, slack, (low, high) = entry["value"], entry["slack"], interval_of(entry)
+    if not (low <= high and math.isfinite(value) and math.isfinite(worse_end(entry)) and 0 <= slack < math.inf):
         raise ValueError(f"figures {value} [{low}, {high}] with a slack of {slack}")
     if not isinstance(entry["higher_is_better"], bool):
         raise ValueError(f"higher_is_better is {entry['higher_is_better']!r}")
@@ -154,16 +170,27 @@ def entry_of(
         "dtype": provenance.environment.get("dtype", "unknown"), "value": finite(estimate.value), "low": finite(estimate.low),
         "high": finite(estimate.high), "n": estimate.n, "unit": estimate.unit, "higher_is_better": estimate.higher_is_better,
         "seed": provenance.seed, "settings": {"preset": provenance.preset, **provenance.settings},
-        "weights": provenance.weights, "versions": {**versions, **environment},
+        "weights": provenance.weights, "data": provenance.source, "versions": {**versions, **environment},
         "slack": round(slack * abs(estimate.value), 12) if math.isfinite(estimate.value) else 0.0,
     }  # fmt: skip
+
+
+def interval_of(entry: Mapping[str, Any]) -> tuple[float, float]:
+    """Both ends of an entry's interval; an open one is infinite."""
+    low, high = entry["low"], entry["high"]
+    return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
+
+
+def worse_end(entry: Mapping[str, Any]) -> float:
+    """The end of an entry's interval towards less robust: what a later figure is held against."""
+    return interval_of(entry)[0 if entry["higher_is_better"] else 1]
 
 
 def change_of(old: Entry, new: Entry) -> Change:
     """Whether the new interval lies wholly on one side of the old one, on the worse side beyond the slack."""
     sign = 1.0 if new["higher_is_better"] else -1.0
-    old_ends = sorted(sign * old[end] for end in ("low", "high"))
-    new_ends = sorted(sign * new[end] for end in ("low", "high"))
+    old_ends = sorted(sign * end for end in interval_of(old))
+    new_ends = sorted(sign * end for end in interval_of(new))
     if new_ends[1] < old_ends[0] - old["slack"]:
         return "worse"
     return "better" if new_ends[0] > old_ends[1] else "unchanged"

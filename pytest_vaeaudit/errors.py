@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
+
+    from vaeaudit import AuditError
 
 
 class VaeAuditWarning(UserWarning):
@@ -23,3 +26,15 @@ def warn(item: pytest.Item, text: str) -> None:
         item.warn(VaeAuditWarning(text))
     except VaeAuditWarning as error:
         raise error.with_traceback(None) from None
+
+
+def stripped(error: AuditError) -> AuditError:
+    """An error without frames of the library, which tell a test's author nothing; of its cause the user's code stays."""
+    import vaeaudit
+
+    cause, home = error.__cause__, Path(vaeaudit.__file__).parent
+    frames = None if cause is None else cause.__traceback__
+    while frames is not None and Path(frames.tb_frame.f_code.co_filename).is_relative_to(home):
+        frames = frames.tb_next
+    error.__cause__ = None if cause is None or frames is None else cause.with_traceback(frames)
+    return error.with_traceback(None)

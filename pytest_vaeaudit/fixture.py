@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from pytest_vaeaudit.errors import stripped
 from pytest_vaeaudit.item_audit import ItemAudit
 from pytest_vaeaudit.marks import Asked, faults_of_options, read_marks
-from pytest_vaeaudit.options import IN_TESTS
+from pytest_vaeaudit.options import IN_TESTS, plain
 from pytest_vaeaudit.session import session_of
+from pytest_vaeaudit.store import Kept
 from pytest_vaeaudit.trial import Trial, settings_of
 
 if TYPE_CHECKING:
     from pytest_vaeaudit.audited import AuditedReport
+    from vaeaudit import Bar
 
 
 class VaeAudit(Protocol):
@@ -44,11 +46,16 @@ class Auditing:
 
     Args:
         item: the test.
+
+    Attributes:
+        audits: how many were measured.
+        unmet: first lines about bars of the marker that were not passed.
     """
 
     def __init__(self, item: pytest.Item) -> None:
         self.item = item
         self.audits = 0
+        self.unmet: list[str] = []
 
     def __repr__(self) -> str:
         return "vae_audit"
@@ -60,28 +67,34 @@ class Auditing:
 
         try:
             return self._audited(model, images, options)
-        except AuditError as error:  # the frames inside the library tell a test's author nothing
-            raise error.with_traceback(None) from error.__cause__
+        except AuditError as error:
+            raise stripped(error) from error.__cause__
 
     def _audited(self, model: Any, images: Any, options: Mapping[str, Any]) -> AuditedReport:
         __tracebackhide__ = True
         from pytest_vaeaudit.audited import AuditedReport
 
-        options = {name: int(value) if _whole(value) else value for name, value in options.items()}
+        options = plain(options)
         _check_options(options)
         asked = self._asked()
-        self.audits += 1
-        config = self.item.config
-        settings = settings_of(config, options, asked.options)
-        if settings["device"] is None:
-            settings["device"] = config.hook.pytest_vaeaudit_device(config=config, item=self.item)
-        audit = ItemAudit(self.item, start(config, self.item.nodeid, model, images, settings), self.audits)
+        settings = settings_of(self.item.config, options, asked.options)
+        audit = ItemAudit(self.item, start(self.item, self.item.nodeid, model, images, settings), self.audits + 1)
         if asked.bars:
             audit.trial.check_possible(asked.bars, settings["confidence"])
         kept = audit.measured()
+        self.audits += 1
         if asked.bars:
-            kept = audit.require(asked.bars)
+            kept = self._cleared(audit, asked.bars)
         return AuditedReport.of(kept.report, audit)
+
+    def _cleared(self, audit: ItemAudit, bars: Mapping[str, Bar]) -> Kept:
+        """Hold an audit against the marker's bars; a test cannot swallow what they come to."""
+        __tracebackhide__ = True
+        try:
+            return audit.require(bars)
+        except AssertionError as error:
+            self.unmet.append(str(error).partition("\n")[0])
+            raise
 
     def _asked(self) -> Asked:
         """What the markers say, those that a hook added after collection too."""
@@ -93,22 +106,27 @@ class Auditing:
             raise OptionError(str(error)) from None
 
 
-def start(config: pytest.Config, test: str, model: Any, images: Any, settings: Mapping[str, Any]) -> Trial:
+def start(item: pytest.Item, test: str, model: Any, images: Any, settings: dict[str, Any]) -> Trial:
     """Plan an audit for a test.
+
+    Args:
+        item: the test.
+        test: node id of it, or of the audit file it belongs to.
+        model: the user's.
+        images: the user's.
+        settings: every option, settled.
 
     Raises:
         AuditError: model, images or settings that cannot be audited.
     """
-    session = session_of(config)
+    session = session_of(item.config)
+    if settings["device"] is None:
+        settings["device"] = item.ihook.pytest_vaeaudit_device(config=item.config, item=item)
+    fingerprint = item.ihook.pytest_vaeaudit_fingerprint(config=item.config, model=model)
     return Trial(
         auditor=session.auditor, store=session.store, model=model, images=images, settings=settings,
-        scope=test.partition("::")[0], weights=session.weights(model), environment=session.environment,
+        scope=test.partition("::")[0], fingerprint=fingerprint, environment=session.environment,
     )  # fmt: skip
-
-
-def _whole(value: object) -> bool:
-    """Whether a value is a whole number of any kind, numpy's too."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -60,7 +60,7 @@ class ItemAudit:
 
     def hand_out(self, kept: Kept) -> None:
         """Tell hooks of a report, and write it where the session collects reports."""
-        self.item.config.hook.pytest_vaeaudit_report(
+        self.item.ihook.pytest_vaeaudit_report(
             config=self.item.config, item=self.item, report=kept.report, cached=kept.cached
         )
         self._publish(kept)
@@ -127,14 +127,14 @@ class ItemAudit:
             pytest.skip(record["headline"])
         remedy = "Allow more time (time_limit), or measure less (preset, pairs)."
         if self.session.store.folder is not None:
-            remedy = f"What was finished is kept in the cache, and the next run goes on from there. {remedy}"
+            remedy = f"Whatever was finished is in the cache, and the next run goes on from there. {remedy}"
         raise AssertionError("\n".join([record["headline"], *wrapped(remedy)])) from None
 
     def _record(self, record: Record) -> None:
         record = plain(record)
         self.item.stash.setdefault(RECORDS, []).append(record)
         self.item.user_properties.append(property_of(record))
-        self.item.config.hook.pytest_vaeaudit_verdict(config=self.item.config, item=self.item, verdict=record)
+        self.item.ihook.pytest_vaeaudit_verdict(config=self.item.config, item=self.item, verdict=record)
 
     def _publish(self, kept: Kept) -> None:
         """Write the report, page and all, into the session's folder of reports."""

@@ -28,6 +28,7 @@ class Ledger:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.tests: dict[str, list[Record]] = {}
+        self.passed: set[str] = set()
         self.notes: list[str] = []
 
     @property
@@ -41,16 +42,24 @@ class Ledger:
         """Take the records that came with a report; a rerun's replace those of the attempt before."""
         if (records := getattr(report, TRAVELLING, None)) is not None:
             self.tests[report.nodeid] = records
+        if report.when == "call" and report.outcome == "passed" and not hasattr(report, "wasxfail"):
+            self.passed.add(report.nodeid)
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the summary, and the baseline if everything passed."""
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the summary, and the baseline if everything passed; what cannot be written fails the session."""
         records = self.records
         if not records:
             return
+        from vaeaudit import ReportError
+
         folder = folder_of(self.config, "report")
-        if folder is not None:
-            self._write_summary(folder, records)
-        self._update_baseline(records, exitstatus)
+        try:
+            if folder is not None:
+                self._write_summary(folder, records)
+            self._update_baseline(records, exitstatus)
+        except (OSError, ReportError) as error:
+            self.notes.append(f"vaeaudit: {error}")
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """One section, if anything was audited."""
@@ -93,7 +102,7 @@ class Ledger:
             self.notes.append(f"{path.name} was not written: only a run in which everything passes writes it")
             return
         before = read_baseline(path).entries
-        after = updated(before, compared, update)
+        after = updated(before, [record for record in compared if record["test"] in self.passed], update)
         changed = [key for key in after if after[key] != before.get(key)]
         if changed:
             write_baseline(path, after)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_vaeaudit.looks import budget_fault, looks_planned
-from pytest_vaeaudit.options import IN_TESTS, OPTIONS, settled
+from pytest_vaeaudit.options import IN_TESTS, OPTIONS, plain, settled
 
 if TYPE_CHECKING:
     from vaeaudit import Bar
@@ -51,7 +52,7 @@ def read_marks(item: pytest.Item) -> Asked:
         said |= mark.kwargs
         if mark.args:
             faults.append(f"bars and options go in by name, such as hinge=at_least(0.3); got {mark.args[0]!r}")
-    options = {name: value for name, value in said.items() if name in IN_TESTS}
+    options = plain({name: value for name, value in said.items() if name in IN_TESTS})
     bars = {name: value for name, value in said.items() if name not in options}
     faults += [*faults_of_options(options), *_faults_of_bars(bars)]
     asked = Asked(marked=True, bars=bars, options=options)
@@ -85,12 +86,17 @@ def _faults_of_bars(bars: Mapping[str, Any]) -> Iterator[str]:
         try:
             full_name(name)
         except OptionError:
-            yield f"unknown {name!r}; scores are {', '.join(DIRECTIONS)}; options are {', '.join(IN_TESTS)}"
+            yield f"unknown {name!r}{_nearest(name, DIRECTIONS)}; scores are {', '.join(DIRECTIONS)}; options are {', '.join(IN_TESTS)}"
             continue
         try:
             check_bar(name, bar)
         except OptionError as error:
             yield str(error)
+
+
+def _nearest(name: str, scores: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, [*scores, *(score.partition(".")[2] for score in scores), *IN_TESTS], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _hopeless(config: pytest.Config, asked: Asked) -> Iterator[str]:

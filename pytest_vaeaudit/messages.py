@@ -69,8 +69,16 @@ def wrapped(text: str, indent: str = "") -> list[str]:
 
 def shown(path: Path) -> str:
     """A path as short as it can be typed here."""
-    relative = os.path.relpath(path)
+    relative = str(relative_to(path, Path.cwd()))
     return relative if len(relative) < len(str(path)) else str(path)
+
+
+def relative_to(path: Path, folder: Path) -> Path:
+    """A path from a folder; the path itself where there is no way, as between two drives."""
+    try:
+        return Path(os.path.relpath(path, folder))
+    except ValueError:
+        return path
 
 
 def _verdict(verdict: Verdict, report: AuditReport) -> Iterator[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,9 @@ from typing import Any
 import pytest
 
 PRESETS = ("quick", "standard", "thorough")
+DIVERGENCES = ("kl", "symmetric_kl", "wasserstein", "mean_l2", "kl_tabacof2016")
+PENALTIES = ("l2_squared", "l2")
+_DEVICE = r"[a-z]+(:\d+)?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +29,7 @@ class Option:
         kind: type of its value.
         default: where nobody says.
         choices: the only values it takes; empty for any.
+        pattern: regular expression of its text.
         least: smallest value of a number.
         above: numbers lie strictly above this.
         below: numbers lie strictly below this.
@@ -37,6 +44,7 @@ class Option:
     kind: type[Any] = str
     default: Any = None
     choices: tuple[str, ...] = ()
+    pattern: str = ".+"
     least: float = -math.inf
     above: float = -math.inf
     below: float = math.inf
@@ -66,15 +74,18 @@ class Option:
             right = isinstance(value, kinds) and not isinstance(value, bool) and self._within(value)
             return "" if right else f"expects {self.expected}, got {value!r}"
         if self.kind is str:
-            return "" if isinstance(value, str) and value else f"expects a name, got {value!r}"
-        return ""
+            right = isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+            return "" if right else f"expects {self.expected}, got {value!r}"
+        return _fault_of_series(value)
 
     def _within(self, value: float) -> bool:
         return self.least <= value < self.below and value > self.above
 
     @property
     def expected(self) -> str:
-        """What a number has to be."""
+        """What a number or a text has to be."""
+        if self.kind is str:
+            return 'a device such as "cpu" or "cuda:0"' if self.pattern == _DEVICE else "a name"
         noun = "a whole number" if self.kind is int else "a number"
         if math.isfinite(self.above):
             return f"{noun} above {self.above:g} and below {self.below:g}"
@@ -83,9 +94,17 @@ class Option:
         return f"{noun} of at least {self.least:g}" if math.isfinite(self.least) else noun
 
 
+def _fault_of_series(value: Any) -> str:
+    """What is wrong with a series of C; numbers are left to the library."""
+    known = isinstance(value, int) and not isinstance(value, bool)
+    if known or value in ("tabacof2016", None) or not isinstance(value, (str, bool, float)):
+        return ""
+    return f'expects "tabacof2016", how many values of C, or a list of them, got {value!r}'
+
+
 _TABLE = (
     Option(name="preset", help="how much to measure", default="standard", choices=PRESETS, test=True),
-    Option(name="device", help='where to measure, such as "cuda"; default: where the model lives', metavar="NAME", test=True),
+    Option(name="device", help='where to measure, such as "cuda"; default: where the model lives', pattern=_DEVICE, metavar="NAME", test=True),
     Option(name="pairs", help="pairs first measured; default: the preset's", kind=int, least=1, metavar="N", test=True),
     Option(name="seed", help="default: made from test file, settings and weights", kind=int, least=0, below=2**63, metavar="N", test=True),
     Option(name="confidence", help="probability with which a verdict is right", kind=float, default=0.95, above=0.5, below=1.0,
@@ -109,8 +128,8 @@ _TABLE = (
     Option(name="skip", help="skip every test that audits", flag=True),
     Option(name="only", help="run only tests that audit", flag=True),
     Option(name="strengths", help="series of C", kind=object, session=False, test=True),
-    Option(name="divergence", help="between posteriors", session=False, default="kl", test=True),
-    Option(name="penalty", help="on the distortion", session=False, default="l2_squared", test=True),
+    Option(name="divergence", help="between posteriors", session=False, default="kl", choices=DIVERGENCES, test=True),
+    Option(name="penalty", help="on the distortion", session=False, default="l2_squared", choices=PENALTIES, test=True),
 )  # fmt: skip
 OPTIONS: dict[str, Option] = {option.name: option for option in _TABLE}
 IN_TESTS = tuple(option.name for option in _TABLE if option.test)
@@ -146,6 +165,27 @@ def check_session(config: pytest.Config) -> None:
             for source, value in ((option.command_line, _said(config, option)), (option.ini, _in_ini(config, option))):
                 if value is not None and (fault := option.fault(value)):
                     raise pytest.UsageError(f"{source} {fault}")
+    update = OPTIONS["update"]
+    if on_ci() and _said(config, update) is None and _in_ini(config, update) not in (None, "none"):
+        raise pytest.UsageError(
+            f"{update.ini} in CI would let a change accept its own figures; say {update.command_line}"
+        )
+
+
+def on_ci() -> bool:
+    """Whether this looks like a CI machine, by the variables that pytest itself goes by."""
+    return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a test says, with whole numbers of any kind and devices as builtin types."""
+    return {name: _plain(name, value) for name, value in options.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
+        return int(value)
+    return str(value) if name == "device" and type(value).__name__ == "device" else value
 
 
 def settled(config: pytest.Config, name: str, *tests: Mapping[str, Any]) -> Any:

@@ -42,6 +42,8 @@ def vae_audit(request: pytest.FixtureRequest) -> VaeAudit:
     """Audit a model in a test: `vae_audit(model, images, preset="quick").require(hinge=at_least(0.3))`."""
     from pytest_vaeaudit.fixture import Auditing
 
+    if options.flag(request.config, "skip"):  # asked for by name while the test runs, so not seen before
+        pytest.skip(options.OPTIONS["skip"].command_line)
     auditing = Auditing(request.node)
     request.node.stash.setdefault(_AUDITS, []).append(auditing)
     return auditing
@@ -88,6 +90,7 @@ def _audits(item: pytest.Item) -> bool:
         FIXTURE in getattr(item, "fixturenames", ())
         or item.get_closest_marker(MARKER) is not None
         or getattr(item, "is_threshold", False)
+        or _AUDITS in item.stash  # the fixture was asked for by name while the test ran
     )
 
 
@@ -100,7 +103,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     item.stash[RECORDS] = []
     item.stash[_AUDITS] = []
-    item.user_properties[:] = [entry for entry in item.user_properties if not str(entry[0]).startswith(MARKER)]
+    item.user_properties[:] = [entry for entry in item.user_properties if not _is_ours(str(entry[0]))]
     if getattr(item, "execution_count", 1) == 1 and _set_to_be_rerun(item):
         from pytest_vaeaudit.errors import warn
 
@@ -111,6 +114,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
+def _is_ours(name: str) -> bool:
+    return name == MARKER or name.startswith(f"{MARKER}.")
+
+
 def _set_to_be_rerun(item: pytest.Item) -> bool:
     """Whether pytest-rerunfailures would repeat the test, by marker, command line or ini file."""
     if item.get_closest_marker("flaky") is not None:
@@ -118,14 +125,20 @@ def _set_to_be_rerun(item: pytest.Item) -> bool:
     if not item.config.pluginmanager.hasplugin("rerunfailures"):
         return False
     said = [getattr(item.config.option, name, None) for name in ("force_reruns", "reruns")]
-    return any([*said, item.config.getini("reruns")])
+    try:
+        return any([*said, item.config.getini("reruns")])
+    except ValueError:  # a version of it without that setting
+        return any(said)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """A marked test that never audited asserts nothing: an error."""
+    """A marked test that never audited, or that swallowed what its bars came to, asserts nothing: an error."""
     yield
-    if item.get_closest_marker(MARKER) is not None and not any(a.audits for a in item.stash.get(_AUDITS, [])):
+    audits = item.stash.get(_AUDITS, [])
+    if unmet := [line for audit in audits for line in audit.unmet]:
+        pytest.fail(f"{unmet[0]}\nA bar of the marker was not passed, and the test went on.", pytrace=False)
+    if item.get_closest_marker(MARKER) is not None and not any(audit.audits for audit in audits):
         pytest.fail(
             f"this test is marked {MARKER} but never audited, so it asserts nothing: call vae_audit(model, images) in it, "
             "or take the marker away",

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_vaeaudit.baseline import SCORES, Baseline, Entry, change_of, differing, entry_of, key_of
+from pytest_vaeaudit.baseline import (
+    SCORES,
+    Baseline,
+    Entry,
+    change_of,
+    differing,
+    entry_of,
+    interval_of,
+    key_of,
+    worse_end,
+)
 from pytest_vaeaudit.errors import warn
 from pytest_vaeaudit.messages import wrapped
-from pytest_vaeaudit.options import settled
-from pytest_vaeaudit.records import Record
+from pytest_vaeaudit.options import on_ci, settled
+from pytest_vaeaudit.records import Record, finite
 from pytest_vaeaudit.session import Session
 from pytest_vaeaudit.store import Kept
 
@@ -48,6 +58,8 @@ def held_against_baseline(
     records = []
     for entry in entries:
         records.append(_compared(session.baseline, entry, kept, item))
+    if missing := [record for record in records if record["change"] == "new" and record["reason"]]:
+        warn(item, f"{', '.join(record['score'] for record in missing)}: {missing[0]['reason']}")
     return records
 
 
@@ -93,11 +105,17 @@ def _names(scores: Sequence[str]) -> list[str]:
 def _compared(baseline: Baseline, entry: Entry, kept: Kept, item: pytest.Item) -> Record:
     __tracebackhide__ = True
     update = settled(item.config, "update")
-    if doubt := _doubt(kept.report, entry):
-        return _record(entry, kept, None, "INVALID", "unmeasured", doubt)
     old = baseline.entries.get(key_of(entry))
+    if doubt := _doubt(kept.report, entry):
+        return _record(entry, kept, old, "INVALID", "unmeasured", doubt)
     if old is None:
         return _missing(baseline, entry, kept, update, item)
+    if old["data"] != entry["data"] and update != "all":
+        reason = (
+            f"the images differ from those of {baseline.origin}, so the figures cannot be compared. "
+            "Record with the new ones: pytest --vaeaudit-update=all"
+        )
+        return _record(entry, kept, old, "INVALID", "unmeasured", reason)
     if (differs := differing(old["settings"], entry["settings"])) and update != "all":
         reason = (
             f"settings differ from those of {baseline.origin}, so the figures cannot be compared: {differs}. "
@@ -116,35 +134,24 @@ def _doubt(report: AuditReport, entry: Entry) -> str:
     blame = [finding.message for finding in report.health if finding.invalidates(entry["score"])]
     if blame or not report.score(entry["score"]).trusted:
         return "; ".join(blame) or "there is no measurement to compare"
-    if entry["value"] is None or entry["low"] is None or entry["high"] is None:
-        return _no_interval(report, entry)
+    if entry["value"] is None or not math.isfinite(worse_end(entry)):
+        return f"{entry['n']} samples bound the figure on neither side that counts; measure more pairs"
     return ""
-
-
-def _no_interval(report: AuditReport, entry: Entry) -> str:
-    if entry["low"] is not None and report.curves.censored.any():
-        censored = int(report.curves.censored.sum())
-        return f"{censored} of {len(report.curves.censored)} curves do not saturate, so the figure has no upper end to compare"
-    return f"{entry['n']} samples give no interval; measure more pairs"
 
 
 def _missing(baseline: Baseline, entry: Entry, kept: Kept, update: str, item: pytest.Item) -> Record:
     __tracebackhide__ = True
     if update != "none":
         return _record(entry, kept, None, "PASS", "new", "")
+    create = f"pytest {shlex.quote(item.nodeid)} --vaeaudit-update=new"
     reason = (
-        f"{baseline.origin} has no entry for this test, score, device class and dtype. "
-        f"Create it: pytest {item.nodeid} --vaeaudit-update=new, and commit the file"
+        f"{baseline.origin} has no entry for this test, score, device class and dtype. Create it: {create}, and commit"
     )
+    if settled(item.config, "baseline_ref") is not None:
+        reason += "; it counts once it is at that revision"
     if on_ci():
         return _record(entry, kept, None, "INVALID", "new", reason)
-    warn(item, f"{entry['score']}: {reason}")
     return _record(entry, kept, None, "PASS", "new", reason)
-
-
-def on_ci() -> bool:
-    """Whether this looks like a CI machine, by the variables that pytest itself goes by."""
-    return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))
 
 
 def _warn_of_environment(item: pytest.Item, baseline: Baseline, old: Entry, new: Entry) -> None:
@@ -178,14 +185,15 @@ def _line(entry: Entry, old: Entry | None, outcome: str) -> str:
 def _figure(entry: Entry) -> str:
     if entry["value"] is None:
         return "not measured"
-    low, high = (math.nan if entry[end] is None else entry[end] for end in ("low", "high"))
+    low, high = interval_of(entry)
     return f"{entry['value']:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _margin(entry: Entry, old: Entry | None) -> float | None:
     """How far the new interval's better end lies on the safe side of the old one's worse end, relative."""
-    if old is None or entry["low"] is None or old["low"] is None:
+    if old is None or entry["value"] is None:
         return None
-    higher = entry["higher_is_better"]
-    distance = entry["high"] - (old["low"] - old["slack"]) if higher else (old["high"] + old["slack"]) - entry["low"]
-    return float(distance / abs(old["value"])) if old["value"] else float(distance)
+    sign = 1.0 if entry["higher_is_better"] else -1.0
+    better_end = max(sign * end for end in interval_of(entry))
+    distance = better_end - (sign * worse_end(old) - old["slack"])
+    return finite(distance / (abs(old["value"]) or 1.0))

@@ -6,7 +6,6 @@ import functools
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -45,11 +44,6 @@ class Session:
         assert path is not None
         return read_baseline(path, settled(self.config, "baseline_ref"))
 
-    def weights(self, model: Any) -> str:
-        """Fingerprint of a model's weights: a hook's, or the auditor's."""
-        found = self.config.hook.pytest_vaeaudit_fingerprint(config=self.config, model=model)
-        return self.auditor.weights(model) if found is None else str(found)
-
 
 _SESSION = pytest.StashKey[Session]()
 
@@ -58,7 +52,8 @@ def session_of(config: pytest.Config) -> Session:
     """The session's, made at its first use."""
     if _SESSION not in config.stash:
         config.stash[_SESSION] = Session(config)
-        config.add_cleanup(config.stash[_SESSION].store.prune)
+        if not hasattr(config, "workerinput"):
+            config.add_cleanup(config.stash[_SESSION].store.prune)
     return config.stash[_SESSION]
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class Store:
         self.folder = folder
         self.refresh = refresh
         self._memory: dict[tuple[str, int], Kept] = {}
-        self._renewed: set[str] = set()
+        self._run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
 
     def measured(
         self, identity: Mapping[str, Any], pairs: int, measure: Callable[[Path | None], AuditReport], deadline: float
@@ -69,19 +70,27 @@ class Store:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
         if found := self._memory.get((key, pairs)):
             return found
-        kept = self._on_disk(key, pairs, measure, deadline) if self.folder else self._new(measure, None, None)
+        kept = self._on_disk(key, identity, pairs, measure, deadline) if self.folder else self._new(measure, None, None)
         self._memory[key, pairs] = Kept(report=kept.report, cached=True, folder=kept.folder)
         return kept
 
-    def _on_disk(self, key: str, pairs: int, measure: Callable[[Path | None], AuditReport], deadline: float) -> Kept:
+    def _on_disk(
+        self,
+        key: str,
+        identity: Mapping[str, Any],
+        pairs: int,
+        measure: Callable[[Path | None], AuditReport],
+        deadline: float,
+    ) -> Kept:
         assert self.folder is not None
         home = self.folder / key
         with self._alone(key, deadline):
-            if self.refresh and key not in self._renewed:
+            if self.refresh and not (home / self._run).exists():  # once a run, whichever worker comes first
                 shutil.rmtree(home, ignore_errors=True)
-            self._renewed.add(key)
+                home.mkdir()
+                (home / self._run).touch()
             place = home / f"{pairs}-pairs"
-            if found := _read(place):
+            if (found := _read(place)) and _is_of(found, identity, pairs):
                 os.utime(home)
                 return Kept(report=found, cached=True, folder=place)
             return self._new(measure, home / ROWS, place)
@@ -110,10 +119,10 @@ class Store:
         """Let go of what was not used for longest."""
         if self.folder is None or not self.folder.is_dir():
             return
-        homes = sorted((path for path in self.folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-        for home in homes[:-KEPT]:
-            shutil.rmtree(home, ignore_errors=True)
-            home.with_suffix(".lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another session may be pruning too
+            homes = [path for path in self.folder.iterdir() if path.is_dir()]
+            for home in sorted(homes, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+                shutil.rmtree(home, ignore_errors=True)
 
 
 def _read(place: Path) -> AuditReport | None:
@@ -126,3 +135,10 @@ def _read(place: Path) -> AuditReport | None:
         return load(place)
     except ReportError:
         return None
+
+
+def _is_of(report: AuditReport, identity: Mapping[str, Any], pairs: int) -> bool:
+    """Whether a kept report says of itself that it is what is looked for; a folder may have been moved by hand."""
+    provenance = report.provenance
+    said = {"weights": provenance.weights, "seed": provenance.seed, "preset": provenance.preset}
+    return len(report.curves.originals) == pairs and all(identity.get(key, said[key]) == said[key] for key in said)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pytest_vaeaudit.messages import relative_to
 
 if TYPE_CHECKING:
     from pytest_vaeaudit.records import Record
@@ -22,9 +23,9 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
     def badness(record: Record) -> tuple[int, float]:
         margin = record["margin"]
-        return _ORDER.index(record["outcome"]), math.inf if margin is None and record[
-            "outcome"
-        ] == "PASS" else margin or 0.0
+        if margin is None:  # nothing to compare with: last of what passed, first of what did not
+            margin = math.inf if record["outcome"] == "PASS" else -math.inf
+        return _ORDER.index(record["outcome"]), margin
 
     return sorted(records, key=badness)
 
@@ -82,7 +83,7 @@ def _row(record: Record, folder: Path) -> str:
     headline = _cell(record["headline"] + (f": {record['reason']}" if record["reason"] else ""))
     page = ""
     if record["report"] is not None and (Path(record["report"]) / "report.html").exists():
-        page = f"`{Path(os.path.relpath(record['report'], folder)).as_posix()}/report.html`"
+        page = f"`{relative_to(Path(record['report']), folder).as_posix()}/report.html`"
     cached = " (cached)" if record["cached"] else ""
     return f"| **{record['outcome']}** | {headline}{cached} | {margin} | {_code(record['test'])} | {page} |"
 

@@ -64,19 +64,20 @@ class Trial:
         images: the user's.
         settings: every option, settled.
         scope: part of the node id that shares its draw of pairs: the test file.
-        weights: fingerprint of the weights.
+        fingerprint: what a hook says that identifies the weights; None leaves it to the auditor.
         environment: further versions that the figures depend on.
     """
 
     def __init__(
         self, *, auditor: Auditor, store: Store, model: Any, images: Any, settings: Mapping[str, Any], scope: str,
-        weights: str, environment: Mapping[str, str],
+        fingerprint: str | None, environment: Mapping[str, str],
     ) -> None:  # fmt: skip
         self.settings = settings
         self.store = store
         self._kept: dict[int, Kept] = {}
         limit = settings["time_limit"]
         self.deadline = math.inf if limit is None else time.monotonic() + limit
+        weights = auditor.weights(model) if fingerprint is None else str(fingerprint)
         self.seed = settings["seed"] if settings["seed"] is not None else seed_of(scope, settings, weights)
         self.plan: Plan = auditor.plan(
             model, images, preset=settings["preset"], pairs=settings["pairs"], device=settings["device"],
@@ -84,6 +85,7 @@ class Trial:
             divergence=settings["divergence"], penalty=settings["penalty"],
         )  # fmt: skip
         self.identity = {**self.plan.identity, "fingerprint": weights, "environment of the session": dict(environment)}
+        self._known = fingerprint is not None or bool(self.plan.identity.get("weights_known", True))
         self.looks = looks_planned(self.plan.pairs, min(self.plan.most_pairs, self._most_wanted() or self.plan.pairs))
 
     def _most_wanted(self) -> int | None:
@@ -111,9 +113,13 @@ class Trial:
             return self._kept[count]
 
         def measure(rows: Path | None) -> AuditReport:
+            self._watch()
             return self.plan.report(count, checkpoint=rows, progress=self._watch)
 
-        self._kept[count] = self.store.measured(self.identity, count, measure, self.deadline)
+        if self._known:
+            self._kept[count] = self.store.measured(self.identity, count, measure, self.deadline)
+        else:  # weights that cannot be seen may have changed since, so nothing measured earlier counts
+            self._kept[count] = Kept(report=measure(None), cached=False, folder=None)
         return self._kept[count]
 
     def _watch(self, *_: object) -> None:
@@ -154,7 +160,13 @@ class Trial:
                 break
         else:
             stopped = self._exhausted()
+        verdicts |= self._distrusted(kept, bars, confidence)
         return Decision(verdicts=tuple(verdicts.values()), kept=kept, looks=self.looks[:done], stopped=stopped)
+
+    def _distrusted(self, kept: Kept, bars: Mapping[str, Bar], confidence: float) -> dict[str, Verdict]:
+        """Bars that the last look finds invalid: what an earlier look decided must not outlive its trust."""
+        judged = kept.report.check(confidence=confidence, looks=len(self.looks), **bars)
+        return {score: v for score, v in zip(bars, judged, strict=True) if v.outcome == "INVALID"}
 
     def _further(self, kept: Kept, pairs: int) -> tuple[Kept, str]:
         """A measurement of more pairs; or the one there is, and why there is no other."""

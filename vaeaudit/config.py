@@ -64,12 +64,7 @@ def read_audit_file(path: Path) -> AuditFile:
     Raises:
         OptionError: it is missing, is not TOML, or says something unknown.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} is not valid TOML: {error}") from error
+    content = _read(path)
     _check_keys(content, path)
     bounds = content.get("bounds")
     return AuditFile(
@@ -79,6 +74,24 @@ def read_audit_file(path: Path) -> AuditFile:
         output=Path(content.get("output", FOLDER_NAME)), bars=_bars(content.get("thresholds", {}), path),
         confidence=content.get("confidence"),
     )  # fmt: skip
+
+
+def keys_of(path: Path) -> set[str]:
+    """Top-level keys of a TOML file, whosever it is.
+
+    Raises:
+        OptionError: it is missing, or is not TOML.
+    """
+    return set(_read(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} is not valid TOML: {error}") from error
 
 
 def _check_keys(content: dict[str, Any], path: Path) -> None:

@@ -24,6 +24,7 @@ from vaeaudit.errors import DataError
 Integers = NDArray[np.int64]
 _IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input", "data")
 _SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+_SAMPLED = 16
 _LABEL_KEYS = ("label", "labels", "target", "targets", "y")
 
 
@@ -35,11 +36,14 @@ class Images:
         pixels: `(n, *event)`, on the CPU.
         labels: `(n,)`, or None.
         index: position of each image in the user's data, `(n,)`.
+        source: SHA-256 of how many images there are and of some that lie evenly among them, whatever the seed;
+            of a DataLoader, of its first ones.
     """
 
     pixels: Tensor
     labels: Integers | None
     index: Integers
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -84,7 +88,8 @@ def load_images(
     """
     pixels, labels, index = _read(source, limit, include, seed)
     _check(pixels, bounds)
-    return Images(pixels=pixels.to(dtype=dtype), labels=labels, index=index)
+    source_id = _fingerprint_of_source(source, pixels)
+    return Images(pixels=pixels.to(dtype=dtype), labels=labels, index=index, source=source_id)
 
 
 def _read(source: Any, limit: int, include: Sequence[int], seed: int) -> tuple[Tensor, Integers | None, Integers]:
@@ -122,6 +127,25 @@ def _whole(source: Any) -> tuple[Tensor, Integers | None] | None:
             f"got a {type(second).__name__} of {_extent(second)}"
         )
     return pixels, labels.numpy()
+
+
+def _fingerprint_of_source(source: Any, pixels: Tensor) -> str:
+    """What identifies the data before anything is drawn from them."""
+    whole = _whole(source)
+    if whole is not None:
+        size, some = len(whole[0]), whole[0][_evenly(len(whole[0]))]
+    elif isinstance(source, DataLoader):
+        size, some = len(pixels), pixels[:_SAMPLED]
+    else:
+        size = len(source)
+        some = _stack(_item(source, int(i)) for i in _evenly(size))[0]
+    digest = hashlib.sha256(f"{size}{tuple(some.shape)}{some.dtype}".encode())
+    digest.update(some.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _evenly(size: int) -> Integers:
+    return np.unique(np.linspace(0, size - 1, min(size, _SAMPLED)).round().astype(np.int64))
 
 
 def _extent(value: Any) -> str:

@@ -117,7 +117,7 @@ class Plan:
         provenance = Provenance(
             preset=self.preset, seed=self.seed, settings={"pairs": count, **self.settings},
             environment=environment_of(self.subject, self.device), weights=self.identity["weights"],
-            data=self.identity["data"], seconds=self.seconds,
+            data=self.identity["data"], source=self.data.source, seconds=self.seconds,
         )  # fmt: skip
         return Run(
             measure=measure,

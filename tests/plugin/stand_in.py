@@ -49,6 +49,10 @@ class Model:
         device: where it lives.
         images: how many pairs the data allow.
         seconds: that an audit takes.
+        source: identifies the images.
+        censored: whether none of its curves saturates.
+        known: whether its weights can be seen.
+        late: findings once more than 50 pairs are measured.
         hinges: of each pair, in order; empty for a draw.
     """
 
@@ -59,6 +63,10 @@ class Model:
     device: str = "cpu"
     images: int = 1000
     seconds: float = 0.0
+    source: str = "images"
+    censored: bool = False
+    known: bool = True
+    late: tuple[Finding, ...] = ()
     hinges: tuple[float, ...] = ()
 
 
@@ -78,7 +86,12 @@ class Plan:
         first = len(first) if isinstance(first, list) else first
         self.pairs = min(first or preset_named(self.options["preset"]).pairs, self.model.images)
         self.most_pairs = min(most or self.pairs, self.model.images)
-        self.identity = {**self.options, "model": repr(self.model), "most_pairs": None}
+        self.identity = {
+            **self.options,
+            "model": repr(self.model),
+            "most_pairs": None,
+            "weights_known": self.model.known,
+        }
 
     def report(self, pairs: int | None = None, *, checkpoint: Path | None = None, progress: Any = None) -> AuditReport:
         """Draw, write the draw down, and take as long as the model says."""
@@ -96,7 +109,8 @@ class Plan:
             name="stand-in",
             pairs=count,
             hinges=hinges[:count],
-            health=self.model.findings,
+            censored=count if self.model.censored else 0,
+            health=self.model.findings + (self.model.late if count > 50 else ()),
             seed=self.options["seed"] % 1000,
         )
         return replace(made, provenance=self._provenance(made, count))
@@ -106,7 +120,7 @@ class Plan:
         settings = {"pairs": count, "divergence": self.options["divergence"]}
         return replace(
             made.provenance, preset=self.options["preset"], seed=self.options["seed"], weights=self.model.weights,
-            environment=environment, settings=settings,
+            environment=environment, settings=settings, source=self.model.source,
         )  # fmt: skip
 
 

@@ -85,13 +85,18 @@ def test_tests_of_other_files_and_audit_files_stand_side_by_side(files: Any) -> 
 
 
 @pytest.mark.parametrize("bars", ["", "[thresholds]\n"])
-def test_a_file_without_thresholds_collects_nothing_and_says_nothing(project: Any, bars: str) -> None:
+def test_a_file_without_thresholds_collects_nothing_and_says_so(project: Any, bars: str) -> None:
     write(project, HEAD + bars)
     result = project.run("-q")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert "audit" not in result.stdout.str().replace("vaeaudit-", "")
+    result.stdout.fnmatch_lines(["*audit_release.toml asserts nothing: it has no [[]thresholds[]]"])
+
+
+@pytest.mark.parametrize("text", ["", 'retention = "30d"\n[sinks]\nfile = "log"\n'])
+def test_a_file_of_somebody_elses_is_left_alone(project: Any, text: str) -> None:
+    write(project, text)
     project.write("def test_plain(): pass")
-    result = project.run("-q")
+    result = project.run("-q", "-W", "error")
     result.assert_outcomes(passed=1)
     assert "audit_release" not in result.stdout.str()
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_vaeaudit.baseline import Entry, change_of, read_baseline, updated, write_baseline
+from pytest_vaeaudit.baseline import Entry, change_of, key_of, read_baseline, updated, write_baseline
 from vaeaudit import ReportError
 
 FILE = "vaeaudit-baseline.json"
@@ -32,7 +32,7 @@ def entry(**changes: Any) -> Entry:
     return {
         "test": "t.py::test_x", "score": "hinge", "device": "cpu", "dtype": "float32", "value": 0.5, "low": 0.45,
         "high": 0.55, "n": 50, "unit": "distortion", "higher_is_better": True, "seed": 7, "settings": {"preset": "quick"},
-        "weights": "w1", "versions": {"torch": "2.5.0"}, "slack": 0.0, **changes,
+        "weights": "w1", "data": "images", "versions": {"torch": "2.5.0"}, "slack": 0.0, **changes,
     }  # fmt: skip
 
 
@@ -131,8 +131,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    write_baseline(tmp_path / "sub" / FILE, {"k": entry()})
-    assert read_baseline(tmp_path / "sub" / FILE).entries == {"k": entry()}
+    entries = {key_of(entry()): entry()}
+    write_baseline(tmp_path / "sub" / FILE, entries)
+    assert read_baseline(tmp_path / "sub" / FILE).entries == entries
 
 
 def test_a_file_that_is_not_there_has_no_entries(tmp_path: Path) -> None:
@@ -328,7 +329,7 @@ def test_a_missing_entry_warns_outside_ci_and_says_how_to_create_it(project: Any
     says = (
         f"{FILE} has no entry for this test, score, device class and dtype. Create it: pytest {KEY.partition(' ')[0]}"
     )
-    assert f"{says} --vaeaudit-update=new, and commit the file" in lines(result)
+    assert f"{says} --vaeaudit-update=new, and commit" in lines(result)
     assert not (project.pytester.path / FILE).exists()
 
 
@@ -341,7 +342,7 @@ def test_a_missing_entry_fails_in_ci_and_says_how_to_create_it(
     result = project.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*AssertionError: hinge 0.* [[]0.*, 0.*[]], no baseline INVALID (50 pairs)"])
-    assert "--vaeaudit-update=new, and commit the file" in lines(result)
+    assert "--vaeaudit-update=new, and commit" in lines(result)
     project.run("--vaeaudit-update=new").assert_outcomes(passed=1)
     project.run().assert_outcomes(passed=1)
 
@@ -526,14 +527,88 @@ def test_lowering_the_file_in_the_working_tree_does_not_lower_the_bar(project: A
     project.run("--vaeaudit-baseline-ref=HEAD~1").assert_outcomes(failed=1)
 
 
-def test_a_test_that_the_revision_does_not_know_takes_the_working_trees_bar(project: Any, git: Any) -> None:
+@pytest.mark.parametrize("escape", ["renamed test", "another file"])
+def test_a_change_cannot_bring_its_own_bar(
+    project: Any, git: Any, monkeypatch: pytest.MonkeyPatch, escape: str
+) -> None:
     project.write(HINGE_HELD)
+    recorded(project)
     git("init", "-b", "main")
     commit(git)
-    recorded(project)
-    project.run("--vaeaudit-baseline-ref=main").assert_outcomes(passed=1)
     project.set_model(hinge=0.2)
     project.run("--vaeaudit-baseline-ref=main").assert_outcomes(failed=1)
+    if escape == "renamed test":
+        project.write(HINGE_HELD.replace("test_no_regression", "test_renamed"))
+    else:
+        project.pytester.makeini("[pytest]\nvaeaudit_baseline = other.json")
+    project.run("--vaeaudit-update=new").assert_outcomes(passed=1)
+    monkeypatch.setenv("CI", "1")
+    result = project.run("--vaeaudit-baseline-ref=main")
+    result.assert_outcomes(failed=1)
+    assert "at main has no entry for this test" in lines(result)
+    assert "it counts once it is at that revision" in lines(result)
+    project.run().assert_outcomes(passed=1)
+
+
+def test_an_update_in_the_ini_file_is_refused_in_ci(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write(HINGE_HELD)
+    project.pytester.makeini("[pytest]\nvaeaudit_update = all")
+    project.run().assert_outcomes(passed=1)
+    monkeypatch.setenv("CI", "1")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*vaeaudit_update in CI would let a change accept its own figures*"])
+    project.run("--vaeaudit-update=none").assert_outcomes(passed=1)
+
+
+def test_other_images_are_not_compared(project: Any) -> None:
+    project.write(HINGE_HELD)
+    recorded(project)
+    project.set_model(source="other images")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert f"the images differ from those of {FILE}" in lines(result)
+    project.run("--vaeaudit-update=all").assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=1)
+
+
+def test_a_model_whose_curves_no_longer_saturate_has_not_regressed(project: Any) -> None:
+    project.write(HINGE_HELD)
+    recorded(project)
+    project.set_model(hinge=0.9, censored=True)
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "inf]" in lines(result)
+
+
+def test_a_test_that_is_expected_to_fail_records_nothing(project: Any) -> None:
+    project.write("""
+        @pytest.mark.xfail(strict=False)
+        def test_it(vae_audit, model):
+            vae_audit(model, None).require_no_regression("hinge")
+            assert False
+    """)
+    project.run("--vaeaudit-update=new").assert_outcomes(xfailed=1)
+    assert not (project.pytester.path / FILE).exists()
+
+
+def test_a_baseline_that_cannot_be_written_fails_the_session(project: Any) -> None:
+    project.write(HINGE_HELD)
+    (project.pytester.path / "file").write_text("")
+    result = project.run("--vaeaudit-update=new", "--vaeaudit-baseline=file/b.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "INTERNALERROR" not in lines(result)
+
+
+def test_of_two_entries_under_one_key_none_counts(project: Any) -> None:
+    project.write(HINGE_HELD)
+    recorded(project)
+    found = json.dumps(project.json(FILE)["entries"][KEY])
+    twice = f'{{"schema": 1, "entries": {{"{KEY}": {found}, "{KEY}": {found}}}}}'
+    (project.pytester.path / FILE).write_text(twice)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "stands there twice" in lines(result)
 
 
 def test_an_update_against_a_revision_writes_the_working_tree(project: Any, git: Any) -> None:
@@ -627,13 +702,13 @@ def test_a_project_below_the_root_of_the_repository_reads_its_own_file(
     project: Any, git: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = project.pytester.path
-    write_baseline(root / FILE, {"root's": entry(low=0.1)})
+    write_baseline(root / FILE, {key_of(entry(test="root's")): entry(test="root's")})
     below = root / "package"
     below.mkdir()
-    write_baseline(below / FILE, {"package's": entry(low=0.2)})
+    write_baseline(below / FILE, {key_of(entry(test="package's")): entry(test="package's")})
     git("init", "-b", "main")
     commit(git)
     (below / FILE).unlink()
-    assert list(read_baseline(below / FILE, "main").entries) == ["package's"]
+    assert list(read_baseline(below / FILE, "main").entries) == [key_of(entry(test="package's"))]
     monkeypatch.chdir(below)
-    assert list(read_baseline(root / FILE, "main").entries) == ["root's"]
+    assert list(read_baseline(root / FILE, "main").entries) == [key_of(entry(test="root's"))]

@@ -131,7 +131,7 @@ def decisions(templates: dict[int, AuditReport], draw: Hinges, confidence: float
     for _ in range(number):
         trial = Trial(
             auditor=auditor, store=Store(None), model=None, images=None, settings=settings, scope="test_it.py",
-            weights="drawn", environment={},
+            fingerprint="drawn", environment={},
         )  # fmt: skip
         found.append(trial.decide({"hinge": at_least(BAR)}, confidence))
     return found

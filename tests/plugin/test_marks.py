@@ -16,9 +16,13 @@ ONE = """
 """
 SCORES = ", ".join(DIRECTIONS)
 WRONG = {
-    "an unknown score": ("hing=at_least(0.3)", ("unknown 'hing'; scores are hinge, auddc", SCORES, "options are preset, device")),
+    "an unknown score": ("hing=at_least(0.3)", ("unknown 'hing' (did you mean 'hinge'?); scores are hinge, auddc", SCORES, "options are preset, device")),
     "a mistyped option": ("hinge=at_least(0.3), confidance=0.9", ("unknown 'confidance'", SCORES, "pairs, seed, confidence")),
     "a wrong option": ("preset='huge'", ("preset expects one of quick, standard, thorough, got 'huge'",)),
+    "an unknown divergence": ("divergence='klx'", ("divergence expects one of kl, symmetric_kl",)),
+    "an unknown penalty": ("penalty='l7'", ("penalty expects one of l2_squared, l2, got 'l7'",)),
+    "an unknown series": ("strengths='abc'", ("strengths expects \"tabacof2016\"",)),
+    "a device that is none": ("device='gpu0'", ("device expects a device such as",)),
     "a confidence of none": ("confidence=0.5", ("confidence expects a number above 0.5 and below 1, got 0.5",)),
     "a bar that points the wrong way": (
         "hinge=at_most(0.3)", ("hinge: higher is more robust, so the bar is at_least(...), got at_most(0.3)",),
@@ -254,7 +258,7 @@ def test_a_marker_that_a_hook_adds_later_is_checked_before_anything_is_measured(
     """)
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*OptionError: unknown 'hing'; scores are hinge, auddc, *"])
+    result.stdout.fnmatch_lines(["E*OptionError: unknown 'hing' (did you mean 'hinge'[?]); scores are hinge, auddc, *"])
     result.stdout.no_fnmatch_line("*pytest_vaeaudit/*")
     assert project.measured == []
 

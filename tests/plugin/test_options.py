@@ -31,8 +31,8 @@ SAID: dict[str, tuple[Any, ...]] = {
 """What every source says of an option, in the order of SOURCES."""
 IN_TESTS_ONLY: dict[str, tuple[Any, ...]] = {
     "strengths": ([1.0], [2.0], None),
-    "divergence": ("a", "b", "kl"),
-    "penalty": ("a", "b", "l2_squared"),
+    "divergence": ("wasserstein", "mean_l2", "kl"),
+    "penalty": ("l2", "l2_squared", "l2_squared"),
 }
 """Of options that only call and marker may say: call, marker, default."""
 OF_SESSIONS: dict[str, tuple[Any, ...]] = {
@@ -149,7 +149,7 @@ def test_an_option_that_a_closer_source_leaves_out_is_taken_from_the_next(projec
 
 WRONG = {
     "preset": ("huge", "one of quick, standard, thorough"),
-    "device": ("", "a name"),
+    "device": ("gpu0", 'a device such as "cpu" or "cuda:0"'),
     "pairs": ("0", "a whole number of at least 1"),
     "seed": ("-1", "a whole number from 0 to below"),
     "confidence": ("1", "a number above 0.5 and below 1"),

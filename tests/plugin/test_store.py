@@ -193,7 +193,7 @@ def keep(store: Store, report: AuditReport, identity: Any = None, pairs: int = 5
             log.append(pairs)
         return report
 
-    return store.measured(identity or {"weights": "w"}, pairs, measure, math.inf)
+    return store.measured(identity or {"name": "w"}, pairs, measure, math.inf)
 
 
 def test_what_is_kept_is_the_same_report(tmp_path: Path, make_report: MakeReport) -> None:
@@ -227,12 +227,16 @@ def test_refreshing_lets_go_of_old_measurements_once_and_not_of_new_ones(
 ) -> None:
     log: list[int] = []
     for pairs in (50, 100, 200):
-        keep(Store(tmp_path), make_report(), pairs=pairs)
+        keep(Store(tmp_path), make_report(pairs=pairs), pairs=pairs)
     refreshing = Store(tmp_path, refresh=True)
     for pairs in (50, 100):
-        assert not keep(refreshing, make_report(), pairs=pairs, log=log).cached
+        assert not keep(refreshing, make_report(pairs=pairs), pairs=pairs, log=log).cached
     assert log == [50, 100]
-    assert [keep(Store(tmp_path), make_report(), pairs=pairs).cached for pairs in (50, 100, 200)] == [True, True, False]
+    assert [keep(Store(tmp_path), make_report(pairs=pairs), pairs=pairs).cached for pairs in (50, 100, 200)] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_measurement_that_was_cut_short_finds_its_rows_again(tmp_path: Path, make_report: MakeReport) -> None:
@@ -267,13 +271,13 @@ def test_without_a_folder_reports_are_kept_for_the_session_only(make_report: Mak
 def test_pruning_keeps_what_was_used_last(tmp_path: Path, make_report: MakeReport, monkeypatch: Any) -> None:
     monkeypatch.setattr(store_module, "KEPT", 2)
     for age, name in enumerate(("new", "middle", "old")):
-        keep(Store(tmp_path), make_report(), {"weights": name})
+        keep(Store(tmp_path), make_report(), {"name": name})
         newest = max((path for path in tmp_path.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
         os.utime(newest, (1e9 - age, 1e9 - age))
-    keep(Store(tmp_path), make_report(), {"weights": "old"})  # used again, so no longer the oldest
+    keep(Store(tmp_path), make_report(), {"name": "old"})  # used again, so no longer the oldest
     (tmp_path / "stray").write_text("not the store's")
     Store(tmp_path).prune()
-    kept = {name for name in ("new", "middle", "old") if keep(Store(tmp_path), make_report(), {"weights": name}).cached}
+    kept = {name for name in ("new", "middle", "old") if keep(Store(tmp_path), make_report(), {"name": name}).cached}
     assert kept == {"new", "old"}
     assert (tmp_path / "stray").exists()
 

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 import pytest_vaeaudit.trial
+from pytest_vaeaudit.errors import stripped
+from vaeaudit import verdict
 from vaeaudit.cli import main
+from vaeaudit.errors import ModelError
 from vaeaudit.report import html
 
 RENDER = html.render
@@ -490,7 +493,7 @@ def test_what_a_time_limit_ended_is_promised_to_be_kept_only_where_there_is_a_ca
     project.write(LIMITED.format(mark="", hinges=HIGH))
     result = project.run("--vaeaudit-time-limit=0.5", f"--vaeaudit-cache={cache}")
     told = " ".join(line[1:].strip() for line in errors(result))
-    assert ("What was finished is kept in the cache" in told) == promised
+    assert ("Whatever was finished is in the cache" in told) == promised
     assert "Allow more time (time_limit), or measure less (preset, pairs)." in told
 
 
@@ -703,7 +706,7 @@ def test_the_same_file_settings_and_weights_draw_the_same_pairs_again(project: A
         ("vae_audit(fragile, None)", "test_ci"),
         ('vae_audit(robust, None, preset="quick")', "test_ci"),
         ("vae_audit(robust, None, pairs=51)", "test_ci"),
-        ('vae_audit(robust, None, divergence="js")', "test_ci"),
+        ('vae_audit(robust, None, divergence="mean_l2")', "test_ci"),
         ('vae_audit(robust, None, penalty="l2")', "test_ci"),
         ("vae_audit(robust, None, strengths=[1.0])", "test_ci"),
     ],
@@ -726,3 +729,124 @@ def test_tests_of_a_file_share_one_measurement(project: Any) -> None:
     """)
     project.run("--vaeaudit-cache=off").assert_outcomes(passed=3)
     assert counts(project) == [50]
+
+
+# what must not pass
+
+
+@pytest.mark.parametrize("swallow", ["contextlib.suppress(Exception)", "contextlib.suppress(AssertionError)"])
+def test_a_marked_test_cannot_swallow_what_its_bars_came_to(project: Any, swallow: str) -> None:
+    project.write(f"""
+        import contextlib
+
+        @pytest.mark.vaeaudit(hinge=at_least(0.3))
+        def test_it(vae_audit, fragile):
+            with {swallow}:
+                vae_audit(fragile, None)
+    """)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["hinge 0.* < 0.3* FAIL (95 %, 50 pairs)", "A bar of the marker was not passed, and*"])
+
+
+def test_a_swallowed_error_is_no_audit(project: Any) -> None:
+    project.write("""
+        import contextlib
+
+        @pytest.mark.vaeaudit(hinge=at_least(0.3))
+        def test_it(vae_audit):
+            with contextlib.suppress(Exception):
+                vae_audit(object(), None)
+    """)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["this test is marked vaeaudit but never audited*"])
+
+
+def test_what_a_later_look_finds_invalid_does_not_pass_by_an_earlier_one(project: Any) -> None:
+    project.write("""
+        def test_it(vae_audit):
+            model = Model(hinge=0.5, spread=0.05, late=(MASKED,))
+            vae_audit(model, None).require(hinge=at_least(0.3), auddc=at_least(0.25))
+    """)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert ("hinge", "INVALID", "100") in outcomes(result) or ("hinge", "INVALID", "200") in outcomes(result)
+
+
+def test_nothing_is_reused_of_weights_that_cannot_be_seen(project: Any) -> None:
+    project.write("""
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(vae_audit, number):
+            vae_audit(Model(known=False), None).require(hinge=at_least(0.3))
+    """)
+    project.run().assert_outcomes(passed=2)
+    project.run().assert_outcomes(passed=2)
+    assert counts(project) == [50] * 4
+
+
+def test_a_fingerprint_that_a_hook_gives_makes_them_known(project: Any) -> None:
+    conftest = project.pytester.path / "conftest.py"
+    hook = "\ndef pytest_vaeaudit_fingerprint(config, model):\n    return model.weights\n"
+    conftest.write_text(conftest.read_text() + hook)
+    project.write("""
+        def test_it(vae_audit):
+            vae_audit(Model(known=False), None).require(hinge=at_least(0.3))
+    """)
+    project.run().assert_outcomes(passed=1)
+    project.run().assert_outcomes(passed=1)
+    assert counts(project) == [50]
+
+
+def test_a_fixture_that_is_asked_for_by_name_counts_like_any(project: Any) -> None:
+    project.write("""
+        def test_it(request, fragile):
+            request.getfixturevalue("vae_audit")(fragile, None).require(hinge=at_least(0.3))
+    """)
+    result = project.run("--vaeaudit-report=out")
+    result.assert_outcomes(failed=1)
+    assert outcomes(result) == [("hinge", "FAIL", "50")]
+    assert (project.pytester.path / "out" / "summary.md").exists()
+    project.run("--vaeaudit-skip").assert_outcomes(skipped=1)
+
+
+def test_a_hook_of_another_folder_has_no_say(project: Any) -> None:
+    for name in ("a", "b"):
+        project.pytester.mkdir(name)
+        project.write("def test_it(vae_audit, robust): vae_audit(robust, None)", name=f"{name}/test_{name}")
+    hook = "def pytest_vaeaudit_device(config, item):\n    return 'cuda'\n"
+    (project.pytester.path / "b" / "conftest.py").write_text(hook)
+    project.run().assert_outcomes(passed=2)
+    together = project.measured
+    project.run("a", "--vaeaudit-cache=refresh").assert_outcomes(passed=1)
+    assert project.measured[-1] in together
+
+
+def test_a_copy_of_a_report_is_a_plain_one(project: Any) -> None:
+    project.write("""
+        import copy, dataclasses
+        import vaeaudit
+
+        def test_it(vae_audit, robust):
+            report = vae_audit(robust, None)
+            assert type(copy.deepcopy(report)) is vaeaudit.AuditReport
+            assert copy.deepcopy(report) == report
+            with pytest.raises(vaeaudit.OptionError, match="this copy of a report has left its test"):
+                dataclasses.replace(report, name="other").require(hinge=at_least(0.1))
+    """)
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("where", "kept"), [("models.py", True), (None, False)], ids=("user", "library"))
+def test_of_an_errors_cause_only_the_users_code_is_kept(where: str | None, kept: bool) -> None:
+    file = where or Path(verdict.__file__).with_name("inside.py")
+    names: dict[str, Any] = {}
+    exec(compile("def call():\n    raise ValueError('in there')", str(file), "exec"), names)
+    error = ModelError("the encoder failed")
+    try:
+        names["call"]()
+    except ValueError as cause:
+        frames = cause.__traceback__
+        error.__cause__ = cause.with_traceback(frames and frames.tb_next)
+    assert (stripped(error).__cause__ is not None) == kept
+    assert error.__traceback__ is None

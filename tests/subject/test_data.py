@@ -140,8 +140,17 @@ def test_a_seeded_subset_is_read_where_there_are_more_images_than_wanted(kind: s
 def test_only_the_subset_of_a_dataset_is_read() -> None:
     source = Items(lambda i: (PIXELS[i % N], i), size=10_000)
     images = _load(source, limit=4, include=[7777])
-    assert len(source.read) == 4
+    assert len(source.read) == 4 + 16  # the sixteen that identify the data
     assert 7777 in images.index
+
+
+@pytest.mark.parametrize("kind", ["pair of tensors", "TensorDataset", "Dataset", "DataLoader"])
+def test_the_source_is_the_same_for_every_draw_and_another_for_other_images(kind: str) -> None:
+    source = LABELLED[kind]
+    first = _load(source(), limit=5)
+    assert first.source == _load(source(), limit=5, seed=3).source
+    assert first.source != _load((1 - PIXELS, LABELS), limit=5).source
+    assert _load((PIXELS[:-1], LABELS[:-1]), limit=5).source != _load((PIXELS, LABELS), limit=5).source
 
 
 @pytest.mark.parametrize("kind", LABELLED)

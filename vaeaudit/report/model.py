@@ -240,6 +240,7 @@ class Provenance:
         environment: versions, platform, device, dtype, threads.
         weights: SHA-256 of the model's parameters and buffers.
         data: SHA-256 of the audited images.
+        source: SHA-256 of a sample of the data they were drawn from, the same for every seed.
         seconds: wall-clock seconds of each measurement.
     """
 
@@ -250,6 +251,7 @@ class Provenance:
     weights: str
     data: str
     seconds: dict[str, float]
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
