@@ -51,7 +51,7 @@ class Counted:
     """How many rows each probe of the model was given."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.pairs, self.damaged, self.spectra = 0, 0, 0
+        self.pairs, self.damaged, self.spectra, self.local = 0, 0, 0, 0
         targeted, damage, jacobians = attacks.targeted, attacks.maximum_damage, geometry.encoder_jacobians
 
         def count_pairs(ae: Any, originals: Any, *rest: Any, **options: Any) -> Any:
@@ -62,9 +62,12 @@ class Counted:
             self.damaged += len(images)
             return damage(ae, images, *rest, **options)
 
-        def count_spectra(ae: Any, images: Any) -> Any:
-            self.spectra += len(images)
-            return jacobians(ae, images)
+        def count_spectra(ae: Any, images: Any, **options: Any) -> Any:
+            if options:  # those of the local prediction, which asks for a part of them only
+                self.local += len(images)
+            else:
+                self.spectra += len(images)
+            return jacobians(ae, images, **options)
 
         patch.setattr(attacks, "targeted", count_pairs)
         patch.setattr(attacks, "maximum_damage", count_damaged)
@@ -115,10 +118,11 @@ def test_an_extension_measures_only_what_is_new_and_equals_a_fresh_report(
     plan = planned()
     small = plan.report(checkpoint=folder)
     rounds = counted.pairs // 24  # an automatic series may be lowered in further rounds
+    local = counted.local
     assert (counted.damaged, counted.spectra) == (24, 32)
     large = (plan if folder is None else planned()).report(48, checkpoint=folder)
     assert counted.pairs == 48 * rounds
-    assert (counted.damaged, counted.spectra) == (48, 64)
+    assert (counted.damaged, counted.spectra, counted.local) == (48, 64, 2 * local)
     assert large.provenance.settings["pairs"] == 48
     same_within_rounding(large, planned().report(48))
     np.testing.assert_array_equal(large.curves.strengths, small.curves.strengths)
@@ -148,9 +152,9 @@ def test_pairs_and_images_of_a_smaller_report_are_among_those_of_a_larger(
 
 def test_a_report_repeats_without_measuring_anything(model: LinearVAE, images: torch.Tensor, counted: Counted) -> None:
     plan = vaeaudit.plan(model, images, "quick", 8)
-    first, spent = plan.report(), (counted.pairs, counted.damaged, counted.spectra)
+    first, spent = plan.report(), (counted.pairs, counted.damaged, counted.spectra, counted.local)
     assert timeless(plan.report()) == timeless(first)
-    assert (counted.pairs, counted.damaged, counted.spectra) == spent
+    assert (counted.pairs, counted.damaged, counted.spectra, counted.local) == spent
 
 
 def test_a_larger_audit_measures_more_images_too(model: LinearVAE, images: torch.Tensor) -> None:
@@ -286,3 +290,20 @@ def test_given_pairs_in_another_order_keep_their_pictures(images: torch.Tensor, 
     assert turned.gallery is not None
     assert fresh.gallery is not None
     np.testing.assert_allclose(turned.gallery.adversarials, fresh.gallery.adversarials, atol=1e-5)
+
+
+def test_a_plan_knows_whether_the_weights_of_both_parts_were_found(model: LinearVAE, images: torch.Tensor) -> None:
+    def closed_form(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = x.flatten(1)[:, :6] - 0.5
+        return mean, 0 * mean - 4
+
+    def planned(*parts: Any, **options: Any) -> vaeaudit.Plan:
+        return vaeaudit.plan(vaeaudit.Autoencoder(*parts, **options), images, "quick", 8, strengths=SERIES)
+
+    partly = planned(closed_form, model.decode)
+    assert planned(model.encode, model.decode).identity["weights_known"] is True
+    assert partly.identity["weights_known"] is False
+    assert planned(closed_form, model.decode, modules=(model,)).identity["weights_known"] is True
+    (finding,) = [f for f in partly.report().health if f.name == "weights_not_found"]
+    assert finding.severity == "warning"
+    assert "behind the encoder: its mode" in finding.message

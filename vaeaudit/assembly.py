@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.geometry import scores
+from vaeaudit.report.local import LINEAR, LocalPrediction, LocalStep
 from vaeaudit.report.model import PER_IMAGE, Curves, Damage, Gallery, GeometryScores
 from vaeaudit.score_names import DIRECTIONS
 from vaeaudit.statistics import Estimate, count_above, estimate
@@ -17,6 +18,8 @@ INPUT_UNITS = "L2 of input"
 SHOWN_STRENGTHS = 5
 _UNITS = {"von_neumann_entropy": "nats", "effective_rank": "directions"}
 _CLEARLY = 3.0
+_SMALLEST_WAY = 0.02
+"""A targeted attack got clearly off the spot above this share of the way."""
 _SMALLEST_REACH = 0.01
 """A pair's reach is clearly positive above this share of its span, and above three standard errors."""
 
@@ -121,6 +124,109 @@ def figures_of(arrays: Arrays, part: str) -> dict[str, Floats]:
         "log_pseudo_determinant": scores.log_pseudo_determinant(values, error),
     }
     return {"condition_number": arrays[f"{part}.condition"], **{name: x.numpy() for name, x in of_spectrum.items()}}
+
+
+def local_of(
+    arrays: Arrays, metric: str, radii: list[float], curves: Curves, damage: Damage, seed: int
+) -> LocalPrediction:
+    """How well local geometry predicts what attacks do.
+
+    Args:
+        arrays: from `Measurements.local`, at the first pairs of the curves.
+        metric: name of the latent steps' metric.
+        radii: budgets of the steps, those of the damage among them.
+        curves: trade-off curves of all pairs.
+        damage: of the untargeted attack.
+        seed: seed of the bootstrap.
+    """
+    pairs, budgets = len(arrays["span"]), np.array(radii)
+    originals = curves.originals[:pairs]
+    once = np.full((pairs, 1), np.nan)
+    once[np.unique(originals, return_index=True)[1]] = 1
+    columns = np.searchsorted(budgets, damage.radii)
+    untargeted = arrays["reconstruction.realised"][:, columns] / _damage_at(damage, originals)
+    targeted = _ratio(arrays["way"], _way_of_targeted(curves, damage.radii / arrays["span"][:, None]))
+    return LocalPrediction(
+        radii=budgets, originals=originals, targets=curves.targets[:pairs],
+        latent=_local_step(arrays, "latent", metric, budgets, once, seed),
+        reconstruction=_local_step(arrays, "reconstruction", "round_trip_mean", budgets, once, seed),
+        compared=damage.radii, untargeted_share=untargeted, targeted_share=targeted,
+        untargeted=_medians(untargeted * once, seed), targeted=_medians(targeted, seed),
+    )  # fmt: skip
+
+
+def _local_step(arrays: Arrays, part: str, metric: str, radii: Floats, once: Floats, seed: int) -> LocalStep:
+    eigenvalue, predicted, realised = (arrays[f"{part}.{name}"] for name in ("eigenvalue", "predicted", "realised"))
+    linear = _ratio(realised, predicted)
+    breaks, censored = linearity_breaks(radii, linear)
+    seen = breaks * once[:, 0]
+    return LocalStep(
+        metric=metric, eigenvalue=eigenvalue, predicted=predicted, realised=realised,
+        attained=_medians(_ratio(realised, np.sqrt(eigenvalue)[:, None] * radii) * once, seed),
+        linear=_medians(linear * once, seed), breaks=breaks, censored=censored,
+        breaking_budget=estimate(
+            seen, unit=INPUT_UNITS, upper=np.where(censored & ~np.isnan(seen), np.inf, seen), seed=seed
+        ),
+    )  # fmt: skip
+
+
+def linearity_breaks(radii: Floats, ratios: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Budget at which realised over predicted first leaves `LINEAR`, and where it never does, `(rows,)` each.
+
+    Between two budgets the ratio is taken to run straight, and from 1 at no budget. A row without any ratio
+    has no such budget: NaN.
+
+    Args:
+        radii: ascending, `(budgets,)`.
+        ratios: `(rows, budgets)`; NaN where not known, which is passed over.
+    """
+    rows = [_linearity_break(radii, ratio) for ratio in ratios]
+    return np.array([where for where, _ in rows]), np.array([censored for _, censored in rows])
+
+
+def _linearity_break(radii: Floats, ratios: Floats) -> tuple[float, bool]:
+    known = ~np.isnan(ratios)
+    if not known.any():
+        return np.nan, False
+    x, y = np.append(0.0, radii[known]), np.append(1.0, ratios[known])
+    outside = (y < LINEAR[0]) | (y > LINEAR[1])
+    if not outside.any():
+        return float(x[-1]), True
+    first = int(outside.argmax())
+    edge = LINEAR[0] if y[first] < LINEAR[0] else LINEAR[1]
+    share = (edge - y[first - 1]) / (y[first] - y[first - 1])
+    return float(x[first - 1] + share * (x[first] - x[first - 1])), False
+
+
+def _damage_at(damage: Damage, images: NDArray[np.int64]) -> Floats:
+    """Displacement by the untargeted attack at images, `(images, budgets)`; NaN where it was not measured or is 0."""
+    place = {int(image): row for row, image in enumerate(damage.images)}
+    nothing = np.full(len(damage.radii), np.nan)
+    rows = [damage.displacement[place[int(i)]] if int(i) in place else nothing for i in images]
+    found = np.stack(rows)
+    return np.where(found > 0, found, np.nan)
+
+
+def _way_of_targeted(curves: Curves, distortion: Floats) -> Floats:
+    """1 - Y of the targeted attack, read off the first pairs' curves at distortions `(pairs, budgets)`."""
+    ways = np.full(distortion.shape, np.nan)
+    for row, wanted in enumerate(distortion):
+        kept = np.isfinite(curves.gap[row]) & np.isfinite(curves.distortion[row])
+        order = np.argsort(curves.distortion[row][kept], kind="stable")
+        x, y = curves.distortion[row][kept][order], curves.gap[row][kept][order]
+        if len(x):
+            ways[row] = 1 - np.interp(wanted, np.append(0, x), np.append(1, y))
+    return np.where(ways > _SMALLEST_WAY, ways, np.nan)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Above over below; NaN where that is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(below > 0, above / below, np.nan)
+
+
+def _medians(figures: Floats, seed: int) -> tuple[Estimate, ...]:
+    return tuple(estimate(column, seed=seed) for column in figures.T)
 
 
 def gallery_of(

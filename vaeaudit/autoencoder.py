@@ -71,6 +71,13 @@ class Autoencoder:
         return find(*self.modules, self.encoder, self.decoder)
 
     @property
+    def parts_without_weights(self) -> tuple[str, ...]:
+        """Which of "encoder" and "decoder" no tensor was found behind; neither where `modules` were named."""
+        if self.modules:
+            return ()
+        return tuple(role for role in ("encoder", "decoder") if not any(find(getattr(self, role)).named_state()))
+
+    @property
     def device(self) -> torch.device | None:
         """Where the model lives; None if no weights could be found.
 
@@ -78,8 +85,7 @@ class Autoencoder:
             ModelError: its parts live on several devices.
         """
         found = self.found
-        weights = [t for m in found.modules for t in (*m.parameters(), *m.buffers())]
-        tensors = weights or list(found.tensors)
+        tensors = found.weights() or list(found.tensors)
         devices = sorted({str(t.device) for t in tensors if t.ndim} or {str(t.device) for t in tensors})
         if len(devices) > 1:
             raise ModelError(f"the model is spread over {', '.join(devices)}; move it to one device")
@@ -182,7 +188,7 @@ class Autoencoder:
         modules = tuple(copied(m, wanted, memo) for m in self.modules)
         encoder, decoder = (copied(part, wanted, memo) for part in (self.encoder, self.decoder))
         there = dataclasses.replace(self, modules=modules, encoder=encoder, decoder=decoder)
-        if any(tensor.ndim and not _same(tensor.device, wanted) for _, tensor in there.found.named_state()):
+        if any(tensor.ndim and not _same(tensor.device, wanted) for tensor in there.found.weights()):
             raise ModelError(
                 f"a part of the model could not be copied to {wanted}; move it yourself and audit it there"
             )

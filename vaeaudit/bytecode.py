@@ -25,6 +25,7 @@ def global_names(code: types.CodeType) -> tuple[str, ...]:
     return tuple(sorted(_taken(code, frozenset({"LOAD_GLOBAL", "LOAD_NAME"}))))
 
 
+@functools.lru_cache(maxsize=4096)
 def names_of(code: types.CodeType) -> frozenset[str]:
     """All names of globals and attributes in a function and the functions inside it."""
     return frozenset(code.co_names).union(*map(names_of, _inner(code)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import sys
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,14 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vaeaudit.bytecode import attributes_written, global_names, instructions, names_of, outer_names_written
-from vaeaudit.introspection import attributes_of, is_filled
+from vaeaudit.introspection import LIBRARIES, NOT_OF_THE_USER, attributes_of, is_filled
 
-LIBRARIES = (
-    "torch", "torchvision", "torchaudio", "numpy", "scipy", "diffusers", "transformers", "pythae", "lightning",
-    "pytorch_lightning", "lightning_fabric", "timm", "einops", "sklearn", "PIL",
-)  # fmt: skip
-"""Packages that an environment names by version; all other code that a model uses is read."""
-_FOREIGN = sys.stdlib_module_names | set(LIBRARIES)
 _SIMPLE = (bool, int, float, complex, str, bytes, type(None), type(...), torch.dtype, torch.device, np.generic)
 _OF_ITS_PLACE = {"__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__"}
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
@@ -188,7 +181,7 @@ class _Reading:
         top = (module or "").split(".")[0]
         if top in LIBRARIES:
             self.libraries.add(top)
-        return top in _FOREIGN
+        return top in NOT_OF_THE_USER
 
 
 def _functions_of(member: Any) -> list[Any]:

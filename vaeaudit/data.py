@@ -37,7 +37,7 @@ class Images:
         labels: `(n,)`, or None.
         index: position of each image in the user's data, `(n,)`.
         source: SHA-256 of how many images there are and of some that lie evenly among them, whatever the seed;
-            of a DataLoader, of its first ones.
+            of an IterableDataset, of its first ones.
     """
 
     pixels: Tensor
@@ -131,6 +131,8 @@ def _whole(source: Any) -> tuple[Tensor, Integers | None] | None:
 
 def _fingerprint_of_source(source: Any, pixels: Tensor) -> str:
     """What identifies the data before anything is drawn from them."""
+    if isinstance(source, DataLoader) and not isinstance(source.dataset, IterableDataset):
+        source = source.dataset  # whose order no shuffling changes
     whole = _whole(source)
     if whole is not None:
         size, some = len(whole[0]), whole[0][_evenly(len(whole[0]))]

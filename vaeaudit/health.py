@@ -45,7 +45,7 @@ _BATCH_NOISE = 1e-3
 def findings_of_model(
     *,
     training: tuple[str, ...] | None,
-    weights_found: bool,
+    without_weights: tuple[str, ...],
     encoder_noise: float,
     decoder_noise: float,
     batch_dependence: float,
@@ -56,7 +56,7 @@ def findings_of_model(
 
     Args:
         training: layers in training mode that behave differently in it; None if nothing was.
-        weights_found: whether any weights were found.
+        without_weights: which of "encoder" and "decoder" no weights were found behind.
         encoder_noise: this and the others as the attributes of `vaeaudit.probe.Probe`.
         decoder_noise: see there.
         batch_dependence: see there.
@@ -71,10 +71,11 @@ def findings_of_model(
             message=f"the model came in training mode{layers}; it was audited in evaluation mode and put back.",
             remedy="Call model.eval() before the audit, so that what is audited is what is shipped.",
         ))  # fmt: skip
-    if not weights_found:
+    if without_weights:
+        parts = "encoder and decoder: their" if len(without_weights) > 1 else f"the {without_weights[0]}: its"
         findings.append(Finding(
             name="weights_not_found", severity="warning",
-            message="no weights were found behind encoder and decoder: their mode, device and fingerprint are unknown.",
+            message=f"no weights were found behind {parts} mode, device and fingerprint are unknown.",
             remedy="Pass them: Autoencoder(encoder, decoder, modules=(model,)).",
         ))  # fmt: skip
     if encoder_noise > _NOISE:

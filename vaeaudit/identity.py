@@ -59,9 +59,13 @@ def environment_of(subject: Autoencoder, device: torch.device) -> dict[str, str]
 
 
 def model_identity(subject: Autoencoder, device: torch.device) -> dict[str, Any]:
-    """The model by its weights and code, and what computes it."""
+    """The model by its weights and code, and what computes it.
+
+    "weights_known" is False where nothing was found behind the encoder or the decoder: equal
+    fingerprints then do not mean equal weights.
+    """
     return {
-        "weights": subject.fingerprint(), "code": subject.code_fingerprint(), "bounds": list(subject.bounds),
+        "weights": subject.fingerprint(), "weights_known": not subject.parts_without_weights, "code": subject.code_fingerprint(), "bounds": list(subject.bounds),
         "scale": subject.scale, "versions": versions_of(subject), **arithmetic_of(subject, device),
     }  # fmt: skip
 

@@ -29,9 +29,13 @@ PICTURED = 6
 IMAGES_AT_ONCE = 25
 BUDGETS = (0.01, 0.02, 0.05)
 """Root-mean-square distortion of the untargeted attack's budgets, as shares of the input range."""
+LOCAL_BUDGETS = (0.0005, 0.001, 0.002, 0.005, *BUDGETS, 0.1)
+"""The same for the steps along eigenvectors: from where any model is linear to beyond where one is."""
 OCTAVES_LOWER = 5
 STRENGTHS_LOWER = 5
 _ROWS_A_UNIT = 3
+_ROUNDINGS = 64
+"""A displacement stands clear of rounding above so many units in the last place of what is displaced."""
 
 Rows = NDArray[np.int64]
 
@@ -117,9 +121,8 @@ class Measurements:
             restarts=self.spec.restarts,
             solver=replace(SOLVER, max_evaluations=self.spec.evaluations),
         )
-        keys = [(self.seed, *map(int, self.data.index[pair])) for pair in self.pairs[chunk]]
         distances = target_distances(
-            self.ae, originals, targets, attack.adversarial, samples=self.spec.samples, keys=keys
+            self.ae, originals, targets, attack.adversarial, samples=self.spec.samples, keys=self._noise_keys(chunk)
         )
         self._check_finite("decoder", distances.original, distances.target, rows=self.data.index[self.pairs[chunk, 0]])
         own = self._reconstruction_error(originals)
@@ -214,6 +217,56 @@ class Measurements:
 
     def _spectra(self, chunk: Rows, rows: Rows, active: NDArray[np.bool_]) -> Arrays:
         return pullback_arrays(self.ae, self.images[rows[chunk]], active)
+
+    def local(self, radii: list[float], compared: list[float]) -> Arrays:
+        """Steps along leading eigenvectors at the pairs' originals, and how far they lead to the targets.
+
+        Args:
+            radii: L2 budgets of the steps.
+            compared: those of them at which the way to the target is measured.
+
+        Raises:
+            ModelError: the leading eigenvectors are too many for the preset.
+        """
+        grown = self.spec.grown(len(self.pairs))
+        units = self.ae.posteriors(self.images[:1]).mean.numel()
+        count = min(len(self.pairs), grown.damaged, self._spectra_afforded(grown, units))
+        return self._kept(
+            "local", "steps along eigenvectors", [key.removesuffix(":pictured") for key in self._pair_keys(count)],
+            partial(self._local, radii=radii, compared=compared), IMAGES_AT_ONCE,
+            {"radii": radii, "compared": compared, "samples": self.spec.samples},
+        )  # fmt: skip
+
+    def _local(self, chunk: Rows, radii: list[float], compared: list[float]) -> Arrays:
+        originals, targets = self._pair_images(chunk)
+        latent, displaced = (
+            attacks.spectral(self.ae, originals, radii, metric) for metric in ("wasserstein", "round_trip_mean")
+        )
+        clean = self.ae.posteriors(originals).mean, self.ae.reconstructions(originals)
+        arrays = {"span": _plain((originals - targets).flatten(1).double().norm(dim=1))}
+        for part, step, outputs in zip(("latent", "reconstruction"), (latent, displaced), clean, strict=True):
+            rounding = _ROUNDINGS * torch.finfo(self.ae.dtype).eps * outputs.flatten(1).double().norm(dim=1)
+            clear = step.predicted > rounding[:, None]
+            arrays[f"{part}.eigenvalue"] = _plain(step.eigenvalue)
+            arrays[f"{part}.predicted"] = _plain(torch.where(clear, step.predicted, torch.nan))
+            arrays[f"{part}.realised"] = _plain(torch.where(clear, step.realised, torch.nan))
+        columns = [radii.index(radius) for radius in compared]
+        return {**arrays, "way": self._way(chunk, latent, columns)}
+
+    def _way(self, chunk: Rows, step: attacks.SpectralAttack, columns: list[int]) -> NDArray[np.float64]:
+        """1 - Y of both directions of a step, the better one, `(pairs, compared)`."""
+        originals, targets = self._pair_images(chunk)
+        both = torch.cat([step.adversarial[:, columns], step.opposite[:, columns]], 1)
+        distances = target_distances(
+            self.ae, originals, targets, both, samples=self.spec.samples, keys=self._noise_keys(chunk)
+        )
+        reach = (distances.original - distances.target)[:, None]
+        way = (distances.original[:, None] - distances.adversarial) / reach
+        return _plain(way.view(len(chunk), 2, len(columns)).amax(1))
+
+    def _noise_keys(self, chunk: Rows) -> list[tuple[int, ...]]:
+        """What seeds the posterior noise of each pair."""
+        return [(self.seed, *map(int, self.data.index[pair])) for pair in self.pairs[chunk]]
 
     def originals_first(self, before: int, count: int) -> Rows:
         """Rows of up to `count` images: the pairs' originals, then others in a seeded order.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from vaeaudit.errors import AuditError, EncoderOutputError, GradientError, Model
 from vaeaudit.latent import Posterior
 
 _BATCH = 8
+_TRIED = 32
+_SEED = 20_231
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +31,8 @@ class Probe:
         batch_dependence: largest difference between encodings alone and in a batch, relative.
         outside_bounds: share of reconstructed values outside the bounds.
         zero_gradients: share of inputs at which the gradient of the posterior mean vanishes.
-        behaviour: SHA-256 of the posteriors and reconstructions; what a fingerprint of weights cannot
-            see, such as changed code, it does.
+        behaviour: SHA-256 of the posteriors and reconstructions, of images and of images under heavy
+            noise; what a fingerprint of weights cannot see, such as changed code, it does.
     """
 
     latent_shape: tuple[int, ...]
@@ -55,7 +58,7 @@ def probe(ae: Autoencoder, images: Tensor) -> Probe:
         GradientError: no gradient, or a non-finite one, flows from the latents to the input or
             from the reconstruction to the latents.
     """
-    images = images[:_BATCH]
+    tried, images = images[:_TRIED], images[:_BATCH]
     with torch.no_grad():
         posterior = ae.examine(images)
         _check_posterior(posterior, images)
@@ -71,8 +74,36 @@ def probe(ae: Autoencoder, images: Tensor) -> Probe:
         batch_dependence=_difference(posterior.mean[:1], alone.mean),
         outside_bounds=_share_outside(reconstruction, ae.bounds),
         zero_gradients=_zero_gradients(ae, images),
-        behaviour=_digest(posterior.mean, posterior.std, reconstruction),
+        behaviour=_behaviour(ae, tried),
     )
+
+
+def _behaviour(ae: Autoencoder, images: Tensor) -> str:
+    """SHA-256 of what the model makes of images, and of as many as are tried under noise, in small batches."""
+    noisy = _under_noise(images, ae.bounds)
+    with torch.no_grad():
+        outputs = [
+            output for inputs in (images, noisy) for batch in inputs.split(_BATCH) for output in _outputs(ae, batch)
+        ]
+    return _digest(*outputs)
+
+
+def _outputs(ae: Autoencoder, images: Tensor) -> tuple[Tensor, ...]:
+    """Posteriors and reconstructions; nothing where the model refuses images unlike its data."""
+    try:
+        posterior = ae.encode(images)
+        return posterior.mean, posterior.std, ae.decode(posterior.mean)
+    except AuditError:
+        return ()
+
+
+def _under_noise(images: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Images under uniform noise as wide as the input range, in the bounds: no input stays as it is in all data."""
+    low, high = bounds if math.isfinite(bounds[1] - bounds[0]) else (float(images.min()), float(images.max()))
+    images = images[torch.arange(_TRIED, device=images.device) % len(images)]
+    uniform = torch.rand(images.shape, generator=torch.Generator().manual_seed(_SEED), dtype=torch.float64)
+    noise = (high - low) * (2 * uniform - 1)
+    return (images + noise.to(images)).clamp(*bounds)
 
 
 def _check_posterior(posterior: Posterior, images: Tensor) -> None:

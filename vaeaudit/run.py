@@ -19,8 +19,9 @@ from vaeaudit import assembly, health
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.errors import ModelError
 from vaeaudit.geometry import scores
-from vaeaudit.measurements import BUDGETS, Measurements, lower_strengths
+from vaeaudit.measurements import BUDGETS, LOCAL_BUDGETS, Measurements, lower_strengths
 from vaeaudit.probe import Probe
+from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import AuditReport, Curves, Damage, GeometryScores, Provenance
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate, estimate
 from vaeaudit.tradeoff import hinge_estimate
@@ -57,6 +58,8 @@ class Run:
             spectra, no_spectrum = self._spectra(activity)
         with _timed(seconds, "untargeted attack"):
             damage, unconverged = self._damage()
+        with _timed(seconds, "local prediction"):
+            local = self._local(curves, damage)
         findings = self._findings(curves, arrays, spectra) + no_spectrum
         if unconverged > 0.02:
             findings.append(health.finding_damage_not_converged(unconverged))
@@ -65,7 +68,7 @@ class Run:
         report = AuditReport(
             name=subject.name, **self._headline(curves, arrays), damage=damage,
             encoder=spectra.get("encoder"), decoder=spectra.get("decoder"), round_trip=spectra.get("round_trip"),
-            curves=curves, health=tuple(findings), gallery=gallery,
+            local=local, curves=curves, health=tuple(findings), gallery=gallery,
             provenance=dataclasses.replace(self.provenance, seconds={k: round(v, 3) for k, v in seconds.items()}),
         )  # fmt: skip
         return _distrust(report)
@@ -111,14 +114,27 @@ class Run:
             ),
         }
 
-    def _damage(self) -> tuple[Damage, float]:
-        measure, pixels = self.measure, self.measure.images
-        low, high = measure.ae.bounds
+    def _radii(self, shares: tuple[float, ...]) -> list[float]:
+        """L2 budgets from root-mean-square distortions as shares of the input range."""
+        pixels, (low, high) = self.measure.images, self.measure.ae.bounds
         span = high - low if math.isfinite(high - low) else float(pixels.max() - pixels.min())
-        radii = [share * span * math.sqrt(pixels[0].numel()) for share in BUDGETS]
+        return [share * span * math.sqrt(pixels[0].numel()) for share in shares]
+
+    def _damage(self) -> tuple[Damage, float]:
+        measure, radii = self.measure, self._radii(BUDGETS)
         arrays = measure.damage(radii)
         damage = assembly.damage_of(arrays["displacement"], radii, arrays["images"], measure.seed)
         return damage, float((~arrays["converged"]).mean())
+
+    def _local(self, curves: Curves, damage: Damage) -> LocalPrediction | None:
+        """None where the spectra are too large to be computed, which a finding says already."""
+        measure, radii = self.measure, self._radii(LOCAL_BUDGETS)
+        try:
+            arrays = measure.local(radii, self._radii(BUDGETS))
+        except ModelError:
+            return None
+        metric = "mean" if self.probed.deterministic_code else "wasserstein"
+        return assembly.local_of(arrays, metric, radii, curves, damage, measure.seed)
 
     def _spectra(self, activity: Arrays) -> tuple[dict[str, GeometryScores], list[health.Finding]]:
         measure = self.measure
@@ -139,9 +155,9 @@ class Run:
         return spectra, [health.finding_condition_unresolved(part, share) for part, share in lost.items() if share > 0]
 
     def _findings(self, curves: Curves, arrays: Arrays, spectra: dict[str, GeometryScores]) -> list[health.Finding]:
-        probed, found, pairs = self.probed, self.measure.ae.found, len(self.measure.pairs)
+        probed, pairs = self.probed, len(self.measure.pairs)
         findings = health.findings_of_model(
-            training=self.training, weights_found=bool(found.modules or found.tensors),
+            training=self.training, without_weights=self.measure.ae.parts_without_weights,
             encoder_noise=probed.encoder_noise, decoder_noise=probed.decoder_noise,
             batch_dependence=probed.batch_dependence, outside_bounds=probed.outside_bounds,
             zero_gradients=probed.zero_gradients,
@@ -189,6 +205,8 @@ def _distrust(report: AuditReport) -> AuditReport:
         if isinstance(value, Damage) and any(f.invalidates("damage") for f in report.health):
             estimates = tuple(e.distrusted() for e in value.estimates)
             return dataclasses.replace(value, estimates=estimates, gains=tuple(e.distrusted() for e in value.gains))
+        if isinstance(value, LocalPrediction):
+            return value.distrusted(lambda score: any(f.invalidates(score) for f in report.health))
         return value
 
     return dataclasses.replace(

@@ -116,17 +116,22 @@ def test_the_step_is_lengthened_until_the_budget_is_used_up_despite_the_bounds(
     assert ((found.adversarial == 0) | (found.adversarial == 1)).any()
 
 
-def test_the_sign_of_the_spectral_step_is_the_one_that_does_more_damage(linear: ModuleType, bent: Autoencoder) -> None:
+def test_the_sign_of_the_spectral_step_is_the_one_that_does_more_of_what_it_is_after(
+    linear: ModuleType, bent: Autoencoder
+) -> None:
     free = Autoencoder(bent.encoder, bent.decoder, bounds=(-math.inf, math.inf))
     x = linear.points(16, 8, bounds=BOX)
-    found = spectral(free, x, 1.0)
-    mirrored = 2 * x[:, None] - found.adversarial
-    other = _displacement(free, x, mirrored)
-    assert bool((found.displacement >= other).all())
-    assert bool((found.displacement > 1.01 * other).any())
+    codes = Autoencoder(bent.encoder, lambda z: z, bounds=(-math.inf, math.inf))
+    for metric, measured in (("round_trip_mean", free), ("mean", codes)):
+        found = spectral(free, x, 1.0, metric)
+        torch.testing.assert_close(found.opposite, 2 * x[:, None] - found.adversarial)
+        kept, other = (_displacement(measured, x, steps) for steps in (found.adversarial, found.opposite))
+        torch.testing.assert_close(found.realised, kept)
+        assert bool((kept >= other).all())
+        assert bool((kept > 1.01 * other).any())
     # a mirrored copy, whose eigenvectors may well come out with the other sign
     mirror = Autoencoder(lambda v: free.encode(-v).mean, free.decoder, free.bounds)
-    torch.testing.assert_close(spectral(mirror, -x, 1.0).displacement, found.displacement)
+    torch.testing.assert_close(spectral(mirror, -x, 1.0).displacement, spectral(free, x, 1.0).displacement)
 
 
 def test_the_linf_maximum_of_a_linear_row_is_its_l1_norm() -> None:

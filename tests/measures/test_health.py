@@ -9,7 +9,7 @@ import pytest
 from vaeaudit import health
 
 SOUND_MODEL: dict[str, Any] = {
-    "training": None, "weights_found": True, "encoder_noise": 0.0, "decoder_noise": 0.0,
+    "training": None, "without_weights": (), "encoder_noise": 0.0, "decoder_noise": 0.0,
     "batch_dependence": 1e-6, "outside_bounds": 0.0, "zero_gradients": 0.0,
 }  # fmt: skip
 SOUND_CURVES: dict[str, Any] = {
@@ -27,7 +27,7 @@ def test_a_sound_model_and_sound_curves_have_no_findings() -> None:
     [
         ({"training": ("Dropout",)}, "training_mode", "warning", [], ["hinge"]),
         ({"training": ()}, "training_mode", "info", [], ["hinge"]),
-        ({"weights_found": False}, "weights_not_found", "warning", [], ["hinge"]),
+        ({"without_weights": ("encoder", "decoder")}, "weights_not_found", "warning", [], ["hinge"]),
         ({"encoder_noise": 0.1}, "stochastic_encoder", "invalid", ["hinge", "encoder.trace"], ["decoder.trace"]),
         ({"decoder_noise": 0.1}, "stochastic_decoder", "invalid", ["auddc", "decoder.trace"], ["encoder.trace"]),
         ({"batch_dependence": 0.1}, "batch_dependent_encoder", "invalid", ["hinge", "damage"], ["decoder.trace"]),
@@ -81,3 +81,17 @@ def test_an_untargeted_attack_that_still_gains_spoils_damage_alone() -> None:
     finding = health.finding_damage_not_converged(0.3)
     assert finding.invalidates("damage_gain")
     assert not finding.invalidates("hinge")
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("encoder",), "the encoder: its mode"),
+        (("decoder",), "the decoder: its"),
+        (("encoder", "decoder"), "encoder and"),
+    ],
+)
+def test_what_no_weights_were_found_behind_is_named(parts: tuple[str, ...], said: str) -> None:
+    (finding,) = health.findings_of_model(**{**SOUND_MODEL, "without_weights": parts})
+    assert (finding.name, finding.severity) == ("weights_not_found", "warning")
+    assert finding.message.startswith(f"no weights were found behind {said}")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vaeaudit.health import Finding
+from vaeaudit.report.local import LocalPrediction, LocalStep
 from vaeaudit.report.model import AuditReport, Curves, Damage, Gallery, GeometryScores, Provenance
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 
@@ -75,6 +76,7 @@ def synthetic(
         encoder=_geometry("wasserstein", 11.0, 64, seed) if sections else None,
         decoder=_geometry("decoder", 4.0, 64, seed + 1) if sections else None,
         round_trip=_geometry("round_trip", 30.0, 64, seed + 2) if sections else None,
+        local=_local(pairs, seed) if sections else None,
         curves=curves,
         health=health,
         provenance=_provenance(seed),
@@ -146,6 +148,47 @@ def _damage(seed: int) -> Damage:
             _estimate(column / radius, statistic="mean", higher_is_better=False)
             for column, radius in zip(displacement.T, radii, strict=True)
         ),
+    )
+
+
+def _local(pairs: int, seed: int) -> LocalPrediction:
+    """Steps that fall ever shorter of the prediction, by a curvature that differs between images."""
+    rng = np.random.default_rng(seed)
+    radii = np.array([0.05, 0.1, 0.5, 1.0, 2.0])
+    order = np.arange(pairs)
+    shares = {
+        name: tuple(_estimate(column) for column in figures.T)
+        for name, figures in {
+            "untargeted": np.linspace(0.95, 0.75, 3) - 0.1 * rng.random((pairs, 3)),
+            "targeted": np.linspace(0.7, 0.4, 3) - 0.3 * rng.random((pairs, 3)),
+        }.items()
+    }
+    return LocalPrediction(
+        radii=radii,
+        originals=order,
+        targets=order[::-1].copy(),
+        latent=_local_step("wasserstein", radii, 11.0, 0.8 + 0.4 * rng.random(pairs)),
+        reconstruction=_local_step("round_trip_mean", radii, 30.0, 1.2 + 0.4 * rng.random(pairs)),
+        compared=radii[2:],
+        untargeted_share=np.full((pairs, 3), 0.85),
+        targeted_share=np.full((pairs, 3), 0.5),
+        **shares,
+    )
+
+
+def _local_step(metric: str, radii: np.ndarray[Any, Any], eigenvalue: float, bend: np.ndarray[Any, Any]) -> LocalStep:
+    predicted = np.broadcast_to(0.9 * np.sqrt(eigenvalue) * radii, (len(bend), len(radii)))
+    ratio = 1 / (1 + (bend[:, None] * radii) ** 2)
+    return LocalStep(
+        metric=metric,
+        eigenvalue=np.full(len(bend), eigenvalue),
+        predicted=predicted,
+        realised=predicted * ratio,
+        attained=tuple(_estimate(0.9 * column) for column in ratio.T),
+        linear=tuple(_estimate(column) for column in ratio.T),
+        breaks=0.5 / bend,
+        censored=np.full(len(bend), False),
+        breaking_budget=_estimate(0.5 / bend, unit="input units"),
     )
 
 

@@ -150,6 +150,20 @@ def test_a_gallery_row_runs_from_original_over_growing_distortion_to_target(make
     assert len(distortions) == 5
 
 
+def test_a_table_says_what_local_geometry_predicts_and_leaves_to_better_attacks(make_report: MakeReport) -> None:
+    report = make_report()
+    source = render(report)
+    text = Page(source).text
+    assert "Does local geometry predict the attack?" in text
+    body = source.split('id="local"')[1].split("<tbody>")[1].split("</tbody>")[0]
+    rows = [row for row in body.split("</tr>") if "<tr>" in row]
+    assert report.local is not None
+    assert len(rows) == len(report.local.radii)
+    assert [row.count('class="interval"') for row in rows] == [4, 4, 6, 6, 6]
+    doubted = report.local.distrusted(lambda score: score == "round_trip")
+    assert Page(render(dataclasses.replace(report, local=doubted))).text.count("unreliable") == 2 * 5 + 3
+
+
 def test_the_pairs_run_from_the_easiest_to_the_excluded(make_report: MakeReport) -> None:
     report = make_report(pairs=12, excluded=2, censored=2)
     body = render(report).split('class="dense"')[1].split("<tbody>")[1].split("</tbody>")[0]
@@ -193,6 +207,7 @@ def test_what_was_not_measured_is_said(make_report: MakeReport) -> None:
     text = Page(render(make_report(sections=False, gallery=False))).text
     assert "Damage was not measured." in text
     assert "No pullback spectrum was computed." in text
+    assert "local geometry" not in text
     assert "This report holds no pictures." in text
 
 

@@ -137,7 +137,7 @@ def test_foreign_json_is_refused(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 1}, "schema 1, this version reads 2: it was written by another version .* audit the model again"),
+        ({"schema": 1}, "schema 1, this version reads 3: it was written by another version .* audit the model again"),
         ({"surprise": 1}, r"unknown \['surprise'\]"),
         ({"name": 3}, "report.name: expected a str, got '3'"),
         ({"hinge": 0.5}, "report.hinge: expected an object"),
@@ -175,6 +175,9 @@ def test_a_report_of_another_shape_says_where(make_report: MakeReport, changes: 
         ("encoder", "resolved", [True], r"report.encoder: GeometryScores.resolved has shape \(1,\), expected \(64,\)"),
         ("encoder", "variance_errors", [1.0], r"GeometryScores.variance_errors has shape \(1,\), expected \(20,\)"),
         ("encoder", "per_image", {}, "GeometryScores.per_image expects spectral_radius, .*; got nothing"),
+        ("local", "radii", [1.0], r"report.local: LocalStep.attained has shape \(5,\), expected \(1,\)"),
+        ("local", "targets", [1], r"report.local: LocalPrediction.targets has shape \(1,\), expected \(50,\)"),
+        ("local", "untargeted_share", [[1.0]], r"LocalPrediction.untargeted_share has shape \(1, 1\), expected"),
         ("curves", "evaluations", [1], r"report.curves: Curves.evaluations has shape \(1,\), expected \(50,\)"),
         ("encoder", "images", [[0]], r"report.encoder: GeometryScores.images has shape \(1, 1\), expected \(1,\)"),
         ("hinge", "n", -1, "report.hinge: an estimate has at least no values behind it, got n = -1"),

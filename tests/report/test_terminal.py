@@ -140,6 +140,26 @@ def test_a_spectrum_that_was_not_computed_is_a_column_of_dashes(make_report: Mak
     assert "–" in _row(text, "Spectral radius")
 
 
+def test_steps_along_eigenvectors_stand_in_a_table_with_two_sentences(make_report: MakeReport) -> None:
+    report = make_report()
+    text = table_text(report)
+    table = text[text.index("Eigenvector") : text.index("Inside the bounds")]
+    assert [line.split()[0] for line in table.splitlines()[3::2] if line.strip()] == ["0.05", "0.5", "1", "2"]
+    flat = _flat(text)
+    assert re.search(r"factor of 0\.8 to 1\.25 up to an L2 budget of 0\.\d+ \(0\.\d+ to 0\.\d+\) for the latent", flat)
+    assert re.search(r"At 1 the round trip's eigenvector does \d+ % of the damage", flat)
+    assert "Eigenvector" not in table_text(make_report(sections=False))
+
+
+def test_a_breaking_budget_beyond_the_largest_is_a_bound(make_report: MakeReport) -> None:
+    report = make_report()
+    assert report.local is not None
+    local = dataclasses.replace(
+        report.local, latent=dataclasses.replace(report.local.latent, censored=np.full(50, True))
+    )  # fmt: skip
+    assert "budget of at least 0." in _flat(table_text(dataclasses.replace(report, local=local)))
+
+
 def test_findings_come_worst_first_in_words_with_their_remedy(make_report: MakeReport) -> None:
     text = table_text(make_report(health=(WARNING, INVALID)))
     assert text.index("INVALID gradient_masked") < text.index("WARNING attack_not_converged")

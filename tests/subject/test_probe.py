@@ -55,6 +55,38 @@ def test_behaviour_tells_models_apart_by_what_they_do() -> None:
     assert _probed(lambda x: 2 * _code(x), lambda z: _decode(z / 2)).behaviour != _probed().behaviour
 
 
+def test_behaviour_sees_weights_of_inputs_that_are_black_in_all_data() -> None:
+    def behaviour(weight: Tensor) -> str:
+        return probe(Autoencoder(lambda x: x @ weight, _decode), black).behaviour
+
+    black, changed = IMAGES.clone(), WEIGHT.clone()
+    black[:, 3], changed[3] = 0, 5
+    assert torch.equal(black @ WEIGHT, black @ changed)
+    assert behaviour(WEIGHT) == behaviour(WEIGHT.clone()) != behaviour(changed)
+
+
+@pytest.mark.parametrize("bounds", [(0, 1), (0.2, 0.7), (0, float("inf")), (-float("inf"), float("inf"))])
+def test_behaviour_is_that_of_images_and_of_noise_in_the_bounds(bounds: tuple[float, float]) -> None:
+    seen: list[Tensor] = []
+    ae = Autoencoder(lambda x: (seen.append(x.detach().clone()), _code(x))[1], _decode, bounds=bounds)
+    probe(ae, IMAGES.clamp(*bounds).repeat(100, 1))
+    noisy = torch.cat(seen[-4:])
+    assert noisy.shape == (32, 6)
+    assert noisy.min() >= bounds[0]
+    assert noisy.max() <= bounds[1]
+    assert noisy.std() > 0.1
+    assert noisy.unique(dim=0).shape == noisy.shape
+
+
+def test_a_model_that_refuses_noise_can_be_audited() -> None:
+    def picky(x: Tensor) -> Tensor:
+        if not all(any(torch.equal(row, image) for image in IMAGES) for row in x.detach()):
+            raise ValueError("this is no image")
+        return _code(x)
+
+    assert _probed(picky).behaviour
+
+
 def test_a_gaussian_posterior_is_no_deterministic_code() -> None:
     assert not _probed(lambda x: (_code(x), -torch.ones(len(x), 2))).deterministic_code
 

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from vaeaudit.report import plots, words
+from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import SCHEMA, AuditReport, Gallery, GeometryScores
 from vaeaudit.report.pictures import picture, value_range
 from vaeaudit.statistics import Estimate
@@ -60,6 +61,8 @@ def render(report: AuditReport) -> str:
         damage=list(_damage(report)),
         rooms=list(_rooms(report)),
         geometry=list(_geometry(report)),
+        local=[] if report.local is None else list(_local(report.local)),
+        local_summary=() if report.local is None else words.local_summary(report.local),
         gallery=[] if report.gallery is None else list(_gallery(report, report.gallery)),
         trusted=all(words.trusted(report, score) for score in report.scores()),
         findings=sorted(report.health, key=lambda finding: list(SEVERITIES).index(finding.severity)),
@@ -69,7 +72,15 @@ def render(report: AuditReport) -> str:
         meanings=words.MEANINGS,
         curves=int((~report.curves.excluded).sum()),
         drawn=plots.MOST_LINES,
-        charts={"tradeoff": plots.tradeoff(report), "damage": plots.damage(report), "spectra": plots.spectra(report)},
+        charts={
+            name: chart(report)
+            for name, chart in (
+                ("tradeoff", plots.tradeoff),
+                ("damage", plots.damage),
+                ("spectra", plots.spectra),
+                ("local", plots.local),
+            )
+        },
     )
 
 
@@ -129,6 +140,23 @@ def _geometry(report: AuditReport) -> Iterator[tuple[str, list[Figure]]]:
     for score in words.GEOMETRY:
         figures = [_figure(report, f"{room}.{score}", getattr(getattr(report, room), score)) for room in present]
         yield words.MEANINGS[score].label, figures
+
+
+def _local(local: LocalPrediction) -> Iterator[tuple[str, list[Figure | None]]]:
+    """Budgets, each with what the steps attain of the prediction and of the best attacks."""
+    places = {float(radius): place for place, radius in enumerate(local.compared)}
+    for column, radius in enumerate(local.radii):
+        place = places.get(float(radius))
+        steps = [part[column] for step in (local.latent, local.reconstruction) for part in (step.attained, step.linear)]
+        shares = [None, None] if place is None else [local.untargeted[place], local.targeted[place]]
+        yield words.setting(radius), [None if one is None else _ratio(one) for one in (*steps, *shares)]
+
+
+def _ratio(estimate: Estimate) -> Figure:
+    return Figure(
+        label="", value=_typeset(words.figure(estimate)), interval=_typeset(words.interval(estimate, "images")),
+        sample=str(estimate.n), unit="", direction="", trusted=estimate.trusted,
+    )  # fmt: skip
 
 
 def _gallery(report: AuditReport, gallery: Gallery) -> Iterator[tuple[str, list[Picture]]]:

@@ -20,13 +20,14 @@ from vaeaudit.errors import OptionError, ReportError
 from vaeaudit.files import write_atomically
 from vaeaudit.health import Finding
 from vaeaudit.report import codec
+from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.shapes import check_entries, check_shapes
 from vaeaudit.samples import Sample
 from vaeaudit.score_names import DIRECTIONS, full_name, statistic_of
 from vaeaudit.statistics import CONFIDENCE, Estimate
 from vaeaudit.verdict import Bar, Verdict, check_bar, judge, level
 
-SCHEMA = 2
+SCHEMA = 3
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
 FOLDER_NAME = "vaeaudit-report"
 """Folder of a report where nobody says another."""
@@ -269,6 +270,7 @@ class AuditReport:
         reconstruction_error: L2(r(x) - x) of the originals, input units, mean.
         damage: untargeted damage at fixed budgets; None if it was not measured.
         encoder, decoder, round_trip: pullback scores; None where the spectrum was not computed.
+        local: how well the leading eigenvectors predict the real attack; None where they were not computed.
         curves: the trade-off curves.
         health: findings on whether the figures can be trusted.
         provenance: everything needed to repeat the run.
@@ -286,6 +288,7 @@ class AuditReport:
     encoder: GeometryScores | None
     decoder: GeometryScores | None
     round_trip: GeometryScores | None
+    local: LocalPrediction | None
     curves: Curves
     health: tuple[Finding, ...]
     provenance: Provenance

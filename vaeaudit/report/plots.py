@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
+from vaeaudit.report.local import LINEAR
 from vaeaudit.report.model import AuditReport, Damage
 from vaeaudit.report.words import ROOMS, number, setting
 from vaeaudit.statistics import Estimate
@@ -195,6 +196,35 @@ def damage(report: AuditReport) -> Markup | None:
     pairs = zip(measured.radii, measured.estimates, strict=False)
     told = "; ".join(f"{number(estimate.value)} at {number(float(radius))}" for radius, estimate in pairs)
     return _svg("damage", f"Mean displacement of the reconstruction by budget: {told}.", draw, height=3.4)
+
+
+def local(report: AuditReport) -> Markup | None:
+    """Realised over predicted displacement of the steps along eigenvectors by budget; None where not measured."""
+    measured = report.local
+    if measured is None:
+        return None
+    parts = {"latent": (measured.latent, SERIES[0]), "reconstruction": (measured.reconstruction, SERIES[1])}
+
+    def draw(axes: Axes) -> None:
+        axes.axhspan(*LINEAR, color=MUTED, alpha=0.12, lw=0, label=f"{LINEAR[0]:g} to {LINEAR[1]:g}")
+        for name, (step, colour) in parts.items():
+            values, low, high = _ends(step.attained)
+            axes.plot(measured.radii, values, color=colour, lw=1.6, marker="o", ms=3.5, label=name)
+            axes.fill_between(measured.radii, low, high, color=colour, alpha=0.15, lw=0)
+            axes.plot(measured.radii, _ends(step.linear)[0], color=colour, lw=1, ls="--")
+        axes.set_xscale("log")
+        axes.set_xticks(measured.radii, [setting(radius) for radius in measured.radii])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("budget: L2 norm of the distortion")
+        axes.set_ylabel("realised / predicted displacement")
+        _legend(axes)
+
+    told = "; ".join(
+        f"{name} {number(step.attained[0].value)} at the smallest budget, {number(step.attained[-1].value)} at the largest"
+        for name, (step, _) in parts.items()
+    )
+    return _svg("local", f"Realised over predicted displacement by budget: {told}.", draw, height=3.2)
 
 
 def _each_image(axes: Axes, measured: Damage) -> None:

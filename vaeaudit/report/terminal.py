@@ -16,6 +16,7 @@ from rich.text import Text
 from vaeaudit.health import Finding
 from vaeaudit.report import words
 from vaeaudit.report.comparison import Change, Comparison
+from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import ARRAYS_NAME, HTML_NAME, JSON_NAME, AuditReport, GeometryScores
 from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Verdict
@@ -97,6 +98,11 @@ def _report(report: AuditReport) -> Iterator[RenderableType]:
     if any(getattr(report, room) is not None for room in words.ROOMS):
         yield Text()
         yield _geometry(report)
+    if report.local is not None:
+        yield Text()
+        yield _local(report.local)
+        for sentence in words.local_summary(report.local):
+            yield Text(sentence, style="dim")
     yield Text()
     yield from _findings(report.health)
 
@@ -177,6 +183,35 @@ def _geometry_cell(report: AuditReport, room: str, score: str) -> Text:
     if score == "condition_number":
         value.append(f" ({words.figure(scores.active_units)} active)", style="not bold")
     return Text.assemble(value, "\n", (words.interval(estimate, "images"), "dim"))
+
+
+def _local(local: LocalPrediction) -> Table:
+    """Realised over predicted at the smallest budget, which shows what the bounds take, and at those of the damage."""
+    table = _table()
+    table.add_column("Eigenvector\nat budget", min_width=11, no_wrap=True)
+    for title in (
+        "Latent,\nof predicted",
+        "Reconstruction,\nof predicted",
+        "Damage, of\nuntargeted",
+        "Way, of\ntargeted",
+    ):
+        table.add_column(title, min_width=14, overflow="fold")
+    places = {float(radius): place for place, radius in enumerate(local.compared)}
+    for column, radius in enumerate(local.radii):
+        place = places.get(float(radius))
+        if column and place is None:
+            continue
+        shares = (None, None) if place is None else (local.untargeted[place], local.targeted[place])
+        cells = (local.latent.attained[column], local.reconstruction.attained[column], *shares)
+        counted = ("images", "images", "images", "pairs")
+        table.add_row(Text(words.setting(radius)), *map(_local_cell, cells, counted))
+    return table
+
+
+def _local_cell(estimate: Estimate | None, counted: str) -> Text:
+    if estimate is None:
+        return Text(words.NOTHING)
+    return Text.assemble(_value(estimate, estimate.trusted), "\n", (words.interval(estimate, counted), "dim"))
 
 
 def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:

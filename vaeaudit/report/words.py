@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vaeaudit.report.local import LINEAR, LocalPrediction, LocalStep
 from vaeaudit.report.model import AuditReport, Curves
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 from vaeaudit.verdict import counted as counted
@@ -230,6 +231,37 @@ def summary(report: AuditReport) -> str:
     )
     warning = "" if trusted(report, "hinge") else " A health check says that this must not be relied upon."
     return sentence + warning
+
+
+def local_summary(local: LocalPrediction) -> tuple[str, ...]:
+    """How far local geometry can be trusted, and what it leaves to better attacks, in two sentences."""
+    latent, reconstruction = (
+        f"{_budget(step)} ({interval(step.breaking_budget, 'images')})" for step in (local.latent, local.reconstruction)
+    )
+    linear = (
+        f"Inside the bounds, local geometry predicts a step's displacement to a factor of {LINEAR[0]:g} to "
+        f"{LINEAR[1]:g} up to an L2 budget of {latent} for the latent, {reconstruction} for the reconstruction."
+    )
+    middle = local.compared.size // 2
+    untargeted, targeted = local.untargeted[middle], local.targeted[middle]
+    attained = (
+        f"At {setting(local.compared[middle])} the round trip's eigenvector does {percent(untargeted)} of the damage "
+        f"of the untargeted attack, and the encoder's goes {percent(targeted)} of the targeted attack's way."
+    )
+    return linear, attained
+
+
+def _budget(step: LocalStep) -> str:
+    """The median budget at which linearity breaks, and whether it is a lower bound."""
+    kept = ~np.isnan(step.breaks)
+    exact = np.where(step.censored, math.inf, step.breaks)[kept]
+    bound = kept.any() and np.median(exact) > step.breaking_budget.value * (1 + 1e-9)
+    return f"{'at least ' if bound else ''}{number(step.breaking_budget.value)}"
+
+
+def percent(estimate: Estimate) -> str:
+    """A share as a whole percentage."""
+    return NOTHING if math.isnan(estimate.value) else f"{100 * estimate.value:.0f} %"
 
 
 def _share_interval(hinge: Estimate) -> str:
