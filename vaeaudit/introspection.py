@@ -107,18 +107,23 @@ def _parts(value: Any, names: frozenset[str]) -> list[_Named]:
         return _members(value, names, value)
     if isinstance(value, types.ModuleType):
         return [(item, names) for item in attributes_named(value, names).values()]
-    return [(part, names) for part in _held(value)] + _members(type(value), names | {"__call__"}, value)
+    return [(part, names) for part in _held(value, names)] + _members(type(value), names | {"__call__"}, value)
 
 
-def _held(value: Any) -> list[Any]:
-    """What a container, partial or plain object holds."""
+def _held(value: Any, names: frozenset[str]) -> list[Any]:
+    """What a container, partial or plain object holds; of an installed library's object, what the code names."""
     if isinstance(value, functools.partial):
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, (list, tuple)):
         return list(value)
     if isinstance(value, dict):
         return list(value.values())
-    return [] if _foreign(value) else list(attributes_of(value).values())
+    if _foreign(value):
+        return []
+    held = attributes_of(value)
+    if names and _not_the_users(type(value).__module__):  # such an object may lead anywhere, as a test's request does
+        return [held[name] for name in sorted(names) if name in held]
+    return list(held.values())
 
 
 def _parts_of_function(function: types.FunctionType) -> list[_Named]:
