@@ -11,8 +11,7 @@ import pytest
 from pytest_vaeaudit.errors import VaeAuditWarning
 from pytest_vaeaudit.fixture import start
 from pytest_vaeaudit.item_audit import ItemAudit
-from pytest_vaeaudit.looks import budget_fault, looks_planned
-from pytest_vaeaudit.marks import faults_of_options, hopeless
+from pytest_vaeaudit.marks import faults_of_budget, faults_of_options
 from pytest_vaeaudit.trial import Trial, settings_of
 
 if TYPE_CHECKING:
@@ -52,7 +51,10 @@ class AuditFile(pytest.File):
             self.content = read_audit_file(self.path)
         except AuditError as error:
             raise self.CollectError(str(error)) from None
-        if faults := list(faults_of_options(self.content.options)) or list(self._hopeless()):
+        faults = list(faults_of_options(self.content.options))
+        if self.content.bars and not faults:
+            faults = list(faults_of_budget(self.content.bars, self.settings()))
+        if faults:
             raise self.CollectError("\n".join(f"{self.nodeid}: {fault}" for fault in faults))
         if not self.content.bars:
             self.warn(VaeAuditWarning(f"{self.nodeid} asserts nothing: it has no [thresholds]"))
@@ -64,18 +66,6 @@ class AuditFile(pytest.File):
     def settings(self) -> dict[str, Any]:
         """Every option of the audit; what the file says goes before the session's."""
         return settings_of(self.config, {"confidence": self.content.confidence}, self.content.options)
-
-    def _hopeless(self) -> Iterator[str]:
-        from vaeaudit.spec import preset_named
-
-        if not self.content.bars:
-            return
-        settings = self.settings()
-        pairs = settings["pairs"] or preset_named(settings["preset"]).pairs
-        if fault := budget_fault(pairs, settings["max_pairs"]):
-            yield fault
-            return
-        yield from hopeless(self.content.bars, settings["confidence"], looks_planned(pairs, settings["max_pairs"]))
 
     def trial(self, item: AuditItem) -> Trial:
         """The audit, planned when the first of its items runs.

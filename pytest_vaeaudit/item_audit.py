@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pytest_vaeaudit import regressions
 from pytest_vaeaudit.errors import OutOfTimeError, warn
 from pytest_vaeaudit.ledger import TRAVELLING
 from pytest_vaeaudit.messages import background, explain, wrapped
-from pytest_vaeaudit.records import Record, of_no_measurement, of_verdict, plain, property_of
+from pytest_vaeaudit.records import Record, of_no_measurement, of_verdict, plain, property_of, text_of
 from pytest_vaeaudit.session import Session, session_of
 from pytest_vaeaudit.store import Kept
 from pytest_vaeaudit.trial import Decision, Trial
@@ -80,7 +79,7 @@ class ItemAudit:
             self.hand_out(decision.kept)
         page = self._page(decision.kept) if decision.outcome != "PASS" else self._folder()
         for verdict in decision.verdicts:
-            self._record({**of_verdict(self.item.nodeid, verdict, decision.kept), "report": _text(page)})
+            self._record(of_verdict(self.item.nodeid, verdict, decision.kept, page))
         self._end(decision, page)
         return decision.kept
 
@@ -99,7 +98,7 @@ class ItemAudit:
         faults = regressions.faults_of(records)
         page = self._page(kept) if faults else self._folder()
         for record in records:
-            self._record({**record, "report": _text(page)})
+            self._record({**record, "report": text_of(page)})
         if faults:
             worst = next(record["score"] for record in records if record["outcome"] != "PASS")
             raise AssertionError("\n".join([*faults, *background(kept, worst, _html(page))]))
@@ -166,10 +165,6 @@ def folder_name(test: str, number: int = 1) -> str:
 def _html(folder: Path | None) -> Path | None:
     page = None if folder is None else folder / "report.html"
     return page if page is not None and page.exists() else None
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else os.fspath(path)
 
 
 def attach(report: pytest.TestReport, item: pytest.Item) -> None:

@@ -56,7 +56,8 @@ def read_marks(item: pytest.Item) -> Asked:
     bars = {name: value for name, value in said.items() if name not in options}
     faults += [*faults_of_options(options), *_faults_of_bars(bars)]
     asked = Asked(marked=True, bars=bars, options=options)
-    faults = faults or list(_hopeless(item.config, asked))
+    budget = {name: settled(item.config, name, options) for name in ("preset", "pairs", "max_pairs", "confidence")}
+    faults = faults or list(faults_of_budget(bars, budget))
     if faults:
         raise ValueError("\n".join(faults))
     return asked
@@ -99,17 +100,20 @@ def _nearest(name: str, scores: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _hopeless(config: pytest.Config, asked: Asked) -> Iterator[str]:
-    """Bars that so few pairs can never pass, as far as marker, command line and ini file tell."""
+def faults_of_budget(bars: Mapping[str, Bar], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Bars that so few pairs can never pass, as far as is known before anything is planned.
+
+    Args:
+        bars: by score.
+        settings: preset, pairs, max_pairs and confidence, settled.
+    """
     from vaeaudit.spec import preset_named
 
-    pairs = settled(config, "pairs", asked.options) or preset_named(settled(config, "preset", asked.options)).pairs
-    confidence = settled(config, "confidence", asked.options)
-    most = settled(config, "max_pairs", asked.options)
-    if fault := budget_fault(pairs, most):
+    pairs = settings["pairs"] or preset_named(settings["preset"]).pairs
+    if fault := budget_fault(pairs, settings["max_pairs"]):
         yield fault
         return
-    yield from hopeless(asked.bars, confidence, looks_planned(pairs, most))
+    yield from hopeless(bars, settings["confidence"], looks_planned(pairs, settings["max_pairs"]))
 
 
 def hopeless(bars: Mapping[str, Bar], confidence: float, looks: tuple[int, ...]) -> Iterator[str]:

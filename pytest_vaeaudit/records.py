@@ -19,16 +19,16 @@ bar_kind, n, unit, confidence, looks, margin, cached, preset, seed, report (fold
 entry and change."""
 
 
-def of_verdict(test: str, verdict: Verdict, kept: Kept) -> Record:
-    """The record of a bar's verdict; infinite ends of an interval and NaN become None."""
+def of_verdict(test: str, verdict: Verdict, kept: Kept, folder: Path | None) -> Record:
+    """The record of a bar's verdict, whose report lies in a folder; infinite ends of an interval and NaN become None."""
     estimate, provenance = verdict.estimate, kept.report.provenance
     return {
         "test": test, "kind": "bar", "score": verdict.score, "outcome": verdict.outcome, "headline": verdict.headline,
         "reason": verdict.reason, "value": finite(estimate.value), "low": finite(verdict.low), "high": finite(verdict.high),
         "bar": verdict.bar.value, "bar_kind": verdict.bar.kind, "n": estimate.n, "unit": estimate.unit,
         "confidence": verdict.confidence, "looks": verdict.looks, "margin": finite(verdict.margin),
-        "cached": kept.cached, "preset": provenance.preset, "seed": provenance.seed, "report": _text(kept.folder),
-        "health": [f"{finding.severity}: {finding.name}" for finding in kept.report.health],
+        "cached": kept.cached, "preset": provenance.preset, "seed": provenance.seed, "report": text_of(folder),
+        "health": health_of(kept),
     }  # fmt: skip
 
 
@@ -38,6 +38,11 @@ def of_no_measurement(test: str, reason: str) -> Record:
         "test": test, "kind": "measurement", "score": "", "outcome": "INCONCLUSIVE", "reason": reason,
         "headline": f"not measured INCONCLUSIVE ({reason})", "margin": None, "cached": False, "report": None, "health": [],
     }  # fmt: skip
+
+
+def health_of(kept: Kept) -> list[str]:
+    """Severity and name of every finding."""
+    return [f"{finding.severity}: {finding.name}" for finding in kept.report.health]
 
 
 def plain(record: Record) -> Record:
@@ -63,5 +68,6 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _text(path: Path | None) -> str | None:
+def text_of(path: Path | None) -> str | None:
+    """A path as it travels."""
     return None if path is None else os.fspath(path)

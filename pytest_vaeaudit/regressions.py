@@ -23,7 +23,7 @@ from pytest_vaeaudit.baseline import (
 from pytest_vaeaudit.errors import warn
 from pytest_vaeaudit.messages import wrapped
 from pytest_vaeaudit.options import on_ci, settled
-from pytest_vaeaudit.records import Record, finite
+from pytest_vaeaudit.records import Record, finite, health_of
 from pytest_vaeaudit.session import Session
 from pytest_vaeaudit.store import Kept
 
@@ -170,7 +170,7 @@ def _record(entry: Entry, kept: Kept, old: Entry | None, outcome: str, change: s
         "high": entry["high"], "n": entry["n"], "unit": entry["unit"], "margin": _margin(entry, old), "cached": kept.cached,
         "preset": kept.report.provenance.preset, "seed": entry["seed"],
         "recorded": None if old is None else {end: old[end] for end in ("value", "low", "high", "n", "slack")},
-        "entry": entry if outcome == "PASS" else None, "health": [f"{f.severity}: {f.name}" for f in kept.report.health],
+        "entry": entry if outcome == "PASS" else None, "health": health_of(kept),
     }  # fmt: skip
 
 

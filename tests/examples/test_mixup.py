@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import struct
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 import vaeaudit
-from vaeaudit import zoo
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def fashion_folder(tmp_path: Path) -> Path:
-    """The bundled test images as Fashion-MNIST's training and test set."""
-    images, labels = zoo.images("fashion-conv-vae")
-    raw = tmp_path / "data" / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    pixels = (images.numpy() * 255).round().astype(np.uint8)
-    for part in ("train", "t10k"):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(
-            struct.pack(">4I", 2051, len(pixels), 28, 28) + pixels.tobytes()
-        )
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
-            struct.pack(">2I", 2049, len(labels)) + labels.astype(np.uint8).tobytes()
-        )
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mixup_example", ROOT / "examples" / "mixup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+EXAMPLE = "mixup"
 
 
 def test_the_example_trains_audits_and_writes_its_table(
