@@ -34,7 +34,9 @@ def report(digits: Any) -> vaeaudit.AuditReport:
 
 def same_figures(a: vaeaudit.AuditReport, b: vaeaudit.AuditReport) -> bool:
     """Equal in everything but the time it took."""
-    timeless = [dataclasses.replace(r, provenance=dataclasses.replace(r.provenance, seconds={})) for r in (a, b)]
+    timeless = [
+        dataclasses.replace(r, provenance=dataclasses.replace(r.provenance, seconds={}, work={})) for r in (a, b)
+    ]
     return timeless[0] == timeless[1]
 
 
@@ -93,6 +95,25 @@ def test_every_score_is_an_estimate_whose_interval_holds_its_value(report: vaeau
     for name, score in scores.items():
         assert score.low <= score.value <= score.high, name
         assert score.n > 0, name
+
+
+def test_a_report_says_where_the_time_went(report: vaeaudit.AuditReport) -> None:
+    source = report.provenance
+    assert list(source.seconds) == [
+        *(
+            "planning",
+            "probe",
+            "activity",
+            "targeted attack",
+            "pullback spectra",
+            "untargeted attack",
+            "local prediction",
+        ),
+    ]
+    for attack in ("targeted attack", "untargeted attack"):
+        assert 0 < source.work[attack].model_seconds < source.seconds[attack]
+    assert source.work["targeted attack"].gradients >= report.curves.evaluations.sum()
+    assert source.work["activity"].gradients == 0
 
 
 def test_a_healthy_model_gets_no_finding_that_invalidates(report: vaeaudit.AuditReport) -> None:
@@ -472,11 +493,74 @@ def test_a_bar_on_a_score_that_was_not_measured_is_invalid(
     small_images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jacobians, "SMALL_SIDE", 2)
+    spec = dataclasses.replace(vaeaudit.spec.PRESETS["quick"], jacobian_rows=2000)
+    monkeypatch.setitem(vaeaudit.spec.PRESETS, "quick", spec)
     report = vaeaudit.audit(SmallVAE().eval(), small_images, **QUICK)
     assert report.encoder is None
-    assert "spectrum_not_computed" in {finding.name for finding in report.health}
+    (finding,) = [finding for finding in report.health if finding.name == "spectrum_not_computed"]
+    assert "1250 rows of Jacobians or products with them an image, and this preset affords 2000" in finding.message
     (verdict,) = report.check(condition_number=vaeaudit.at_most(100))
     assert verdict.outcome == "INVALID"
+
+
+class ConvolutionalVAE(nn.Module):
+    """4 x 4 x 4 latents of 1 x 8 x 8 images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.down = nn.Sequential(nn.Conv2d(1, 8, 4, stride=2, padding=1), nn.SiLU(), nn.Conv2d(8, 8, 1))
+            self.up = nn.Sequential(nn.Conv2d(4, 8, 1), nn.SiLU(), nn.ConvTranspose2d(8, 1, 4, stride=2, padding=1))
+        self.down[2].weight.data[:4] *= 8
+        self.up[2].weight.data *= 4
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, log_variance = self.down(images).chunk(2, 1)
+        return mean, log_variance - 3
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.up(latents).sigmoid()
+
+
+def test_spectra_too_large_to_be_decomposed_come_from_products(
+    small_images: torch.Tensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images, options = small_images.repeat(2, 1, 1, 1)[:24], {**QUICK, "strengths": [0.01, 0.1, 1.0, 10.0]}
+    exact = vaeaudit.audit(ConvolutionalVAE().eval(), images, **options)
+    monkeypatch.setattr(jacobians, "SMALL_SIDE", 20)
+    report = vaeaudit.audit(ConvolutionalVAE().eval(), images, **options)
+    assert "spectrum_estimated" in {finding.name for finding in report.health}
+    assert "spectrum_estimated" not in {finding.name for finding in exact.health}
+    for part in ("encoder", "decoder", "round_trip"):
+        found, known = getattr(report, part), getattr(exact, part)
+        rows = [known.images.tolist().index(image) for image in found.images]
+        assert len(rows) == 6
+        for score, tolerance in (("spectral_radius", 1e-2), ("von_neumann_entropy", 0.1), ("trace", 0.3)):
+            np.testing.assert_allclose(found.per_image[score], known.per_image[score][rows], rtol=tolerance)
+        assert (found.per_image["condition_number"] <= known.per_image["condition_number"][rows] * 1.001).all()
+    assert report.local is not None
+    np.testing.assert_allclose(report.local.latent.predicted[:6], exact.local.latent.predicted[:6], rtol=1e-2)
+    assert vaeaudit.load(report.save(tmp_path)) == report
+
+
+def test_an_extension_keeps_its_way_to_spectra_and_its_images(
+    small_images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the pairs would afford decomposing; the first ones did not."""
+    images = small_images.repeat(2, 1, 1, 1)[:24]
+    spec = dataclasses.replace(vaeaudit.spec.PRESETS["quick"], pairs=4, jacobian_rows=1600, probes=2, probe_steps=3)
+    monkeypatch.setattr(measurements, "_ROWS_A_UNIT", 8)
+    monkeypatch.setitem(vaeaudit.spec.PRESETS, "quick", spec)
+    plan = vaeaudit.plan(ConvolutionalVAE().eval(), images, preset="quick", pairs=4, most_pairs=8)
+    first, more = plan.report(), plan.report(8)
+    for report in (first, more):
+        assert "spectrum_estimated" in {finding.name for finding in report.health}
+    assert first.encoder is not None
+    assert more.encoder is not None
+    assert set(first.encoder.images) < set(more.encoder.images)
+    again = more.encoder.per_image["trace"][: len(first.encoder.images)]
+    np.testing.assert_array_equal(again, first.encoder.per_image["trace"])
 
 
 def test_two_images_carry_figures_but_no_interval(small_images: torch.Tensor) -> None:

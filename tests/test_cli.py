@@ -232,6 +232,28 @@ def test_demo_saves_and_prints_its_report(stub: Audit, capsys: pytest.CaptureFix
     assert err == ""
 
 
+@pytest.mark.parametrize("command", [["demo"], ["run", "audit.toml"]])
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_profile_prints_where_the_time_went_after_the_report(
+    stub: Audit,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    quiet: list[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([*command, *quiet]) == 0
+    without = capsys.readouterr().out
+    assert cli.main([*command, *quiet, "--profile"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(without)
+    table = out[len(without) :].splitlines()
+    assert table[1].split() == ["Time", "Seconds", "Share", "In", "the", "model", "Gradients", "a", "second"]
+    assert {line.split()[0] for line in table if "%" in line} == {"targeted", "damage", "geometry", "all"}
+    assert max(map(len, table)) <= 80
+    assert "profile" not in (stub.options or {})
+
+
 def test_run_writes_where_the_file_says_beside_the_file(stub: Audit, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()

@@ -65,11 +65,14 @@ def test_after_an_interrupt_the_same_command_goes_on_to_the_same_report(
         assert status == 0
     finally:
         sys.modules.pop("interrupting", None)
-    assert resumed < 0.7 * whole
+    assert resumed < whole
     assert not (tmp_path / "interrupted" / "partial").exists()
     reports = [vaeaudit.load(tmp_path / name) for name in ("interrupted", "whole")]
+    resumed, whole = (report.provenance.work["targeted attack"].gradients for report in reports)
+    assert resumed < 0.5 * whole
     one, other = (
-        dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, seconds={})) for report in reports
+        dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, seconds={}, work={}))
+        for report in reports
     )
     assert one == other
     assert {name: score.higher_is_better for name, score in one.scores().items()} == DIRECTIONS

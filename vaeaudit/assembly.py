@@ -110,7 +110,7 @@ def figures_of(arrays: Arrays, part: str) -> dict[str, Floats]:
     """Every score of a pullback spectrum at each image, `(images,)`.
 
     Args:
-        arrays: from `Measurements.spectra`.
+        arrays: from `Measurements.spectra`; what is not there is computed from the eigenvalues.
         part: whose.
     """
     values = torch.from_numpy(arrays[f"{part}.eigenvalues"])
@@ -123,7 +123,8 @@ def figures_of(arrays: Arrays, part: str) -> dict[str, Floats]:
         "trace": scores.trace(values),
         "log_pseudo_determinant": scores.log_pseudo_determinant(values, error),
     }
-    return {"condition_number": arrays[f"{part}.condition"], **{name: x.numpy() for name, x in of_spectrum.items()}}
+    computed = {name: arrays.get(f"{part}.{name}", x.numpy()) for name, x in of_spectrum.items()}
+    return {"condition_number": arrays[f"{part}.condition"], **computed}
 
 
 def local_of(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from vaeaudit import attacks
 from vaeaudit.adapters import wrap
 from vaeaudit.attacks import Penalty, Strengths
-from vaeaudit.autoencoder import Autoencoder, checked_device
+from vaeaudit.autoencoder import Autoencoder, checked_device, same_device
 from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import ModelError, OptionError
@@ -26,6 +27,8 @@ from vaeaudit.report.model import AuditReport
 from vaeaudit.spec import Spec, preset_named
 from vaeaudit.tradeoff import FEWEST_STRENGTHS
 
+Devices = Sequence[str | torch.device] | Literal["all"] | None
+
 
 def audit(
     ae: Any,
@@ -35,6 +38,7 @@ def audit(
     device: str | torch.device | None = None,
     seed: int = 0,
     *,
+    devices: Devices = None,
     strengths: Strengths = None,
     divergence: str = "kl",
     penalty: Penalty = "l2_squared",
@@ -56,6 +60,9 @@ def audit(
         pairs: how many pairs, or their `(original, target)` positions; None takes the preset's
             number, or as many as there are images.
         device: where to measure; None is where the model lives. On another device a copy is measured.
+        devices: several instead, of one kind, or "all" the machine's GPUs: the first as `device`, and copies of the
+            model on the others, which share the pairs of the targeted attack. Figures are those of one device, to
+            rounding.
         seed: the same seed on the same machine repeats every figure.
         strengths: series of C, see `vaeaudit.attacks.targeted`; None chooses one for the model, and
             lowers it further for curves that do not saturate.
@@ -75,7 +82,10 @@ def audit(
         GradientError: a model through which no gradient flows.
         OptionError: an unknown preset, divergence, penalty or series.
     """
-    planned = plan(ae, images, preset, pairs, device, seed, strengths=strengths, divergence=divergence, penalty=penalty)
+    planned = plan(
+        ae, images, preset, pairs, device, seed, devices=devices, strengths=strengths, divergence=divergence,
+        penalty=penalty,
+    )  # fmt: skip
     return planned.report(checkpoint=checkpoint, progress=progress)
 
 
@@ -87,6 +97,7 @@ def plan(
     device: str | torch.device | None = None,
     seed: int = 0,
     *,
+    devices: Devices = None,
     strengths: Strengths = None,
     divergence: str = "kl",
     penalty: Penalty = "l2_squared",
@@ -100,6 +111,7 @@ def plan(
         preset: "quick", "standard" or "thorough".
         pairs: how many pairs are measured first, or their positions.
         device: where to measure.
+        devices: several devices instead.
         seed: of everything random.
         strengths: series of C; None chooses one by the pairs that are measured first.
         divergence: between posteriors.
@@ -110,12 +122,14 @@ def plan(
     Raises:
         AuditError: as `audit` does for what it is given.
     """
+    began = time.perf_counter()
     spec = preset_named(preset)
     _check_numbers(seed, most_pairs)
     subject = wrap(ae)
     training = subject.training_modules()
-    subject = subject.on(device)
-    place = _place(subject, device)
+    first_device, *crew = places_named(device, devices)
+    subject = subject.on(first_device)
+    place = _place(subject, first_device)
     with subject.at_rest(seed):
         model = model_identity(subject, place)
         data = load_images(
@@ -126,7 +140,7 @@ def plan(
         pixels = pixels_of(data, subject.bounds, place)
         started = time.perf_counter()
         probed = probe(subject, pixels)
-        seconds = {"probe": time.perf_counter() - started}
+        probing = time.perf_counter() - started
         rows = torch.from_numpy(drawn[:first]).to(place)
         series = attacks.strength_series(
             subject, pixels[rows[:, 0]], pixels[rows[:, 1]], spec.strengths if strengths is None else strengths,
@@ -142,11 +156,46 @@ def plan(
         **model, "behaviour": probed.behaviour, **data_identity(data, drawn[:first]), "preset": preset,
         "settings": settings, "seed": seed,
     }  # fmt: skip
+    seconds = {"planning": round(time.perf_counter() - began - probing, 3), "probe": round(probing, 3)}
     return Plan(
-        subject=subject, training=training, device=place, data=data, drawn=drawn, pairs=first, preset=preset, spec=spec,
+        subject=subject, training=training, device=place, crew=_crew(place, crew), data=data, drawn=drawn, pairs=first, preset=preset, spec=spec,
         series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, seed=seed,
         settings=settings, probed=probed, identity=identity, seconds=seconds,
     )  # fmt: skip
+
+
+def places_named(device: str | torch.device | None, devices: Devices) -> list[str | torch.device | None]:
+    """The devices asked for; [None] is where the model lives.
+
+    Raises:
+        OptionError: no device, or both ways of naming one.
+    """
+    if devices is None:
+        return [device]
+    if device is not None:
+        raise OptionError("device= names one device and devices= several; pass one of them")
+    if devices == "all":
+        return [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [None]
+    if isinstance(devices, (str, torch.device)) or not isinstance(devices, Sequence) or not devices:
+        raise OptionError(f"devices expects 'all' or a list such as ['cuda:0', 'cuda:1'], got {devices!r}")
+    return list(devices)
+
+
+def _crew(place: torch.device, others: Sequence[str | torch.device | None]) -> tuple[torch.device, ...]:
+    """The devices that measure beside the first.
+
+    Raises:
+        OptionError: they are of another kind, or a GPU stands there twice.
+    """
+    crew = tuple(checked_device(device) for device in others if device is not None)
+    for i, device in enumerate(crew):
+        if device.type != place.type:
+            raise OptionError(
+                f"devices expects devices of one kind, since another kind rounds differently; got {place} and {device}"
+            )
+        if device.type != "cpu" and any(same_device(device, other) for other in (place, *crew[:i])):
+            raise OptionError(f"devices names {device} twice")
+    return crew
 
 
 def _check_numbers(seed: Any, most_pairs: Any) -> None:

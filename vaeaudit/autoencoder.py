@@ -6,21 +6,27 @@ import contextlib
 import dataclasses
 import hashlib
 import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from vaeaudit.batches import in_batches, micro_batched
+from vaeaudit.batches import Sizes, in_batches, micro_batched, remembering
 from vaeaudit.code_identity import code_fingerprint, libraries_behind
 from vaeaudit.errors import AuditError, ModelError, OptionError
 from vaeaudit.introspection import Found, copied, find
 from vaeaudit.latent import SCALES, Posterior, Scale, read_output_std, read_posterior, read_reconstruction
-from vaeaudit.preservation import preserved
+from vaeaudit.meter import by_model
+from vaeaudit.preservation import preserved, tf32_products
 
+Precision = Literal["bfloat16", "tf32"]
+PRECISIONS: tuple[Precision, ...] = ("bfloat16", "tf32")
 _AT_REST = "_dtype_at_rest"
+_PRECISION = "_precision"
+_SIZES = "_sizes"
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,7 @@ class Autoencoder:
             EncoderOutputError: the encoder's output cannot be read.
             ModelError: the encoder failed on these inputs.
         """
-        output = _called(self.encoder, inputs.to(self.dtype, copy=True), "encoder", "inputs")
-        return read_posterior(output, self.scale, doubt=False)
+        return read_posterior(self._called("encoder", inputs, "inputs"), self.scale, doubt=False)
 
     def examine(self, inputs: Tensor) -> Posterior:
         """`encode` without gradients, and in doubt whether a plain pair's second member is a log-variance.
@@ -132,8 +137,7 @@ class Autoencoder:
             ModelError: the encoder failed on these inputs.
         """
         with torch.no_grad():
-            output = _called(self.encoder, inputs.to(self.dtype, copy=True), "encoder", "inputs")
-            return read_posterior(output, self.scale)
+            return read_posterior(self._called("encoder", inputs, "inputs"), self.scale)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Reconstructions `(batch, *event)` of latents `(batch, *latent)`; gradients flow.
@@ -142,7 +146,7 @@ class Autoencoder:
             EncoderOutputError: the decoder's output cannot be read.
             ModelError: the decoder failed on these latents.
         """
-        return read_reconstruction(_called(self.decoder, latents.to(self.dtype, copy=True), "decoder", "latents"))
+        return read_reconstruction(self._called("decoder", latents, "latents"))
 
     def decode_with_spread(self, latents: Tensor) -> tuple[Tensor, Tensor | None]:
         """Reconstructions, and their standard deviation where the decoder returns a Gaussian; gradients flow.
@@ -151,8 +155,27 @@ class Autoencoder:
             EncoderOutputError: the decoder's output cannot be read.
             ModelError: the decoder failed on these latents.
         """
-        output = _called(self.decoder, latents.to(self.dtype, copy=True), "decoder", "latents")
+        output = self._called("decoder", latents, "latents")
         return read_reconstruction(output), read_output_std(output)
+
+    def _called(self, role: Literal["encoder", "decoder"], argument: Tensor, what: str) -> Any:
+        """Call the user's code on a copy in its own precision; a failure inside it says what it was given."""
+        argument = argument.to(self.dtype, copy=True)
+        try:
+            with self._autocast(argument.device):
+                return by_model(lambda: getattr(self, role)(argument), argument)
+        except (AuditError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the {role} failed on {what} of shape {tuple(argument.shape)} and {argument.dtype}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        if self.__dict__.get(_PRECISION) != "bfloat16" or device.type not in ("cpu", "cuda"):
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
     def reconstruct(self, inputs: Tensor) -> Tensor:
         """Decode the posterior mean of inputs, `(batch, *event)`."""
@@ -177,8 +200,15 @@ class Autoencoder:
         if device is None:
             return self
         wanted, home = checked_device(device), self.device or torch.device("cpu")
-        if _same(wanted, home):
-            return self
+        return self if same_device(wanted, home) else self.copy_on(wanted)
+
+    def copy_on(self, device: str | torch.device) -> Autoencoder:
+        """A copy of this autoencoder on a device, which may be its own; the two share no weights.
+
+        Raises:
+            ModelError: no such device, or the model cannot be copied.
+        """
+        wanted, own = checked_device(device), {id(tensor) for tensor in self.found.weights()}
         if not self.found:
             raise ModelError(
                 f"no weights were found behind encoder and decoder, so they cannot be copied to {wanted}; "
@@ -188,7 +218,8 @@ class Autoencoder:
         modules = tuple(copied(m, wanted, memo) for m in self.modules)
         encoder, decoder = (copied(part, wanted, memo) for part in (self.encoder, self.decoder))
         there = dataclasses.replace(self, modules=modules, encoder=encoder, decoder=decoder)
-        if any(tensor.ndim and not _same(tensor.device, wanted) for tensor in there.found.weights()):
+        left = (t for t in there.found.weights() if id(t) in own or (t.ndim and not same_device(t.device, wanted)))
+        if next(left, None) is not None:
             raise ModelError(
                 f"a part of the model could not be copied to {wanted}; move it yourself and audit it there"
             )
@@ -196,15 +227,53 @@ class Autoencoder:
 
     @contextlib.contextmanager
     def at_rest(self, seed: int = 0) -> Iterator[None]:
-        """Inside, the model is in evaluation mode and frozen; afterwards it is exactly as it was."""
-        outer = self.__dict__.get(_AT_REST)
-        with preserved(self.found, seed):
-            self.__dict__[_AT_REST] = self.dtype  # looked up once, not at every call of the model
-            try:
-                yield
-            finally:
-                if outer is None:
-                    del self.__dict__[_AT_REST]
+        """Inside, the model is in evaluation mode, frozen and in full precision; afterwards it is exactly as it was.
+
+        Sizes of micro-batches that were settled for it hold for as long as this object lives.
+        """
+        full = self.__dict__.setdefault(_SIZES, {}).setdefault(None, Sizes())
+        notes = {_AT_REST: self.dtype, _PRECISION: None}  # looked up once, not at every call of the model
+        with preserved(self.found, seed), remembering(full), self._noted(notes):
+            yield
+
+    @contextlib.contextmanager
+    def evaluated_in(self, precision: Precision | None) -> Iterator[None]:
+        """Inside, encoder and decoder compute in a lower precision; what they return is float32 as ever.
+
+        For rough work whose outcome is polished, and measured, outside. A model in another precision than float32
+        keeps its own, and so does everything inside `at_rest` once it is entered anew.
+
+        Args:
+            precision: "bfloat16" runs them under autocast; "tf32" lets a GPU round the factors of float32 products
+                to 10 bits (the switch is the process's, so only its main thread may, and others keep full
+                precision); None changes nothing.
+
+        Raises:
+            OptionError: no such precision.
+        """
+        if precision is not None and precision not in PRECISIONS:
+            raise OptionError(f"precision expects None or one of {', '.join(PRECISIONS)}, got {precision!r}")
+        elsewhere = precision == "tf32" and threading.current_thread() is not threading.main_thread()
+        if precision is None or elsewhere or self.dtype != torch.float32:
+            yield
+            return
+        # sizes that round alike in full precision need not do so in this one
+        rough = self.__dict__.setdefault(_SIZES, {}).setdefault(precision, Sizes())
+        switched = tf32_products() if precision == "tf32" else contextlib.nullcontext()
+        with switched, self._noted({_PRECISION: precision}), remembering(rough):
+            yield
+
+    @contextlib.contextmanager
+    def _noted(self, notes: dict[str, Any]) -> Iterator[None]:
+        """Inside, these notes stand beside the fields; afterwards those that stood there."""
+        outer = {key: self.__dict__[key] for key in notes if key in self.__dict__}
+        self.__dict__.update(notes)
+        try:
+            yield
+        finally:
+            for key in notes:
+                self.__dict__.pop(key, None)
+            self.__dict__.update(outer)
 
     def fingerprint(self) -> str:
         """SHA-256 of every parameter, buffer and loose tensor with its name, shape and dtype."""
@@ -231,19 +300,6 @@ def _heads(posterior: Posterior) -> tuple[Tensor, ...]:
     return (posterior.mean,) if posterior.log_variance is None else (posterior.mean, posterior.log_variance)
 
 
-def _called(function: Callable[[Tensor], Any], argument: Tensor, role: str, what: str) -> Any:
-    """Call the user's code; a failure inside it says what it was given."""
-    try:
-        return function(argument)
-    except (AuditError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"the {role} failed on {what} of shape {tuple(argument.shape)} and {argument.dtype}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
 def _checked_bounds(bounds: Any) -> tuple[float, float]:
     try:
         low, high = map(float, bounds)
@@ -268,5 +324,6 @@ def checked_device(device: str | torch.device) -> torch.device:
     return wanted
 
 
-def _same(a: torch.device, b: torch.device) -> bool:
+def same_device(a: torch.device, b: torch.device) -> bool:
+    """Whether two names are of one device: "cuda" is "cuda:0"."""
     return a.type == b.type and (a.index or 0) == (b.index or 0)

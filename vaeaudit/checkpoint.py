@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeaudit.files import write_atomically
+from vaeaudit.parallel import spread
 
 Arrays = dict[str, NDArray[Any]]
 Memory = dict[tuple[str, str], Arrays]
@@ -42,7 +45,7 @@ class Checkpoint:
         self.memory: Memory = {} if memory is None else memory
 
     def measured(
-        self, name: str, rows: Sequence[str], measure: Callable[[NDArray[np.int64]], Arrays], *, size: int,
+        self, name: str, rows: Sequence[str], *measures: Callable[[NDArray[np.int64]], Arrays], size: int,
         settings: Mapping[str, object], progress: Callable[[int, int], None],
     ) -> Arrays:  # fmt: skip
         """Finished rows and new ones, in the order asked for; new ones are kept chunk by chunk.
@@ -50,8 +53,9 @@ class Checkpoint:
         Args:
             name: of the measurement.
             rows: a key for each row: what it was measured at.
-            measure: called with the positions of a few rows; an array of what it returns has one entry a
-                row, or belongs to the first of the rows alone.
+            *measures: called with the positions of a few rows; an array of what it returns has one entry a
+                row, or belongs to the first of the rows alone. Several measure at the same time, each in its own
+                thread, and what they return must not depend on which of them is called.
             size: most rows to measure at once.
             settings: what else determines the rows, beside the checkpoint's key.
             progress: called as `progress(finished, total)`.
@@ -60,11 +64,15 @@ class Checkpoint:
         if any((key, row) not in self.memory for row in rows):
             self._read_folder(name, key)
         missing = [i for i, row in enumerate(rows) if (key, row) not in self.memory]
-        for start in range(0, len(missing), size):
-            progress(len(rows) - len(missing) + start, len(rows))
-            chunk = np.array(missing[start : start + size])
-            self._keep(name, key, [rows[i] for i in chunk], measure(chunk))
-        progress(len(rows), len(rows))
+        size = min(size, max(1, math.ceil(len(missing) / len(measures))))
+        chunks = [np.array(missing[start : start + size]) for start in range(0, len(missing), size)]
+        finished = len(rows) - len(missing)
+        progress(finished, len(rows))
+        with contextlib.closing(spread(chunks, measures)) as parts:  # closed, threads no longer touch the model
+            for chunk, arrays in parts:
+                self._keep(name, key, [rows[i] for i in chunk], arrays)
+                finished += len(chunk)
+                progress(finished, len(rows))
         return _joined([self.memory[key, row] for row in rows])
 
     def _keep(self, name: str, key: str, rows: list[str], arrays: Arrays) -> None:

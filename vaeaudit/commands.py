@@ -21,6 +21,7 @@ from vaeaudit.errors import AuditError, OptionError
 from vaeaudit.interrupts import INTERRUPTED, leave_at_once
 from vaeaudit.report.comparison import compare
 from vaeaudit.report.model import FOLDER_NAME, HTML_NAME, JSON_NAME, AuditReport, load
+from vaeaudit.report.profile import print_profile
 from vaeaudit.report.terminal import print_comparison, print_page, print_report, verdict_lines
 from vaeaudit.spec import PRESETS
 from vaeaudit.statistics import CONFIDENCE
@@ -103,9 +104,17 @@ def _version() -> str:
 def _add_audit_options(command: argparse.ArgumentParser, *, output: str) -> None:
     command.add_argument("--preset", choices=PRESETS, help="how much to measure (default: standard)")
     command.add_argument("--device", help='such as "cuda"; default: where the model lives')
+    command.add_argument(
+        "--devices", type=_devices, metavar="all|A,B", help='several instead, such as "cuda:0,cuda:1", or all GPUs'
+    )
     command.add_argument("--seed", type=int, help="default: 0")
     command.add_argument("--output", type=Path, metavar="DIR", help=f"folder of the report (default: {output})")
     command.add_argument("--quiet", action="store_true", help="no progress, no table; only verdicts")
+    command.add_argument("--profile", action="store_true", help="print where the time went")
+
+
+def _devices(text: str) -> str | list[str]:
+    return "all" if text == "all" else [name.strip() for name in text.split(",")]
 
 
 def _add_bar(command: argparse.ArgumentParser, kind: Literal["at_least", "at_most"], help_: str) -> None:
@@ -132,7 +141,9 @@ def _import_the_rest() -> None:
 def _demo(options: argparse.Namespace) -> int:
     _import_the_rest()
     output = options.output or Path(DEMO_OUTPUT)
-    _audited(zoo.load(options.model), zoo.images(options.model), _asked(options), output, quiet=options.quiet)
+    report = _audited(zoo.load(options.model), zoo.images(options.model), _asked(options), output, quiet=options.quiet)
+    if options.profile:
+        print_profile(report)
     return PASS
 
 
@@ -145,6 +156,8 @@ def _run(options: argparse.Namespace) -> int:
     output = options.output or file.folder / file.output
     settings = {**file.options, **_asked(options)}
     report = _audited(load_model(file), load_data(file), settings, output, quiet=options.quiet)
+    if options.profile:
+        print_profile(report)
     if not file.bars:
         return PASS
     if not options.quiet:
@@ -154,7 +167,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line says about the audit; it goes before the file and the defaults."""
-    return {key: value for key in ("preset", "device", "seed") if (value := getattr(options, key)) is not None}
+    return {
+        key: value for key in ("preset", "device", "devices", "seed") if (value := getattr(options, key)) is not None
+    }
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -202,6 +202,25 @@ def finding_no_spectrum(reason: str) -> Finding:
     )  # fmt: skip
 
 
+def finding_spectrum_estimated(images: int, radius: float, share: float, nats: float) -> Finding:
+    """The Jacobians are too large to be decomposed.
+
+    Args:
+        images: at how many it was done without.
+        radius: largest error of a largest eigenvalue, as a share of it.
+        share: half the width of an interval of entropy or trace, as a share of them.
+        nats: the same of the log pseudo-determinant.
+    """
+    return Finding(
+        name="spectrum_estimated", severity="info",
+        message=f"the Jacobians are too large to be decomposed: at {images} images the leading eigenvalues (the largest "
+        f"within {radius:.1%}) come from products with them, and the other scores are stochastic estimates (at an image "
+        f"entropy and trace within {share:.0%}, the log pseudo-determinant within {nats:.3g}).",
+        remedy="The noise of their random vectors is part of the scores' intervals over images. A larger preset takes more "
+        "images, vectors and steps.",
+    )  # fmt: skip
+
+
 def finding_damage_not_converged(share: float) -> Finding:
     """The untargeted attack still gained when its steps ran out."""
     return Finding(
@@ -215,7 +234,7 @@ def finding_condition_unresolved(part: str, share: float) -> Finding:
     """The bottom of a spectrum is rounding noise."""
     return Finding(
         name="condition_number_unresolved", severity="warning",
-        message=f"at {share:.0%} of the images the {part}'s smallest eigenvalue is rounding noise: the condition number is "
-        "only a lower bound, and its interval is open above.",
+        message=f"at {share:.0%} of the images the {part}'s smallest eigenvalue is rounding noise, or beyond what products with "
+        "the Jacobian resolve: the condition number is only a lower bound, and its interval is open above.",
         remedy="Two latent units may say the same. Audit the model in float64 to see further down.",
     )  # fmt: skip

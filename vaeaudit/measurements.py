@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.data import Images
 from vaeaudit.errors import ModelError
-from vaeaudit.pullbacks import pullback_arrays
+from vaeaudit.pullbacks import decomposed_at_once, products_an_image, pullback_arrays, stochastic_arrays
 from vaeaudit.reconstruction import target_distances
 from vaeaudit.spec import Spec
 from vaeaudit.statistics import SMALLEST_SAMPLE
@@ -34,6 +35,9 @@ LOCAL_BUDGETS = (0.0005, 0.001, 0.002, 0.005, *BUDGETS, 0.1)
 OCTAVES_LOWER = 5
 STRENGTHS_LOWER = 5
 _ROWS_A_UNIT = 3
+_METRICS_PRODUCTS = 3
+"""Products of the steps of both metrics, in those of an encoder's; a round trip takes twice as many."""
+_FEWEST = 2
 _ROUNDINGS = 64
 """A displacement stands clear of rounding above so many units in the last place of what is displaced."""
 
@@ -56,6 +60,7 @@ class Measurements:
         seed: seed of everything random.
         checkpoint: where finished rows are kept.
         progress: told what is finished.
+        crew: the same measurements on other devices; they share the targeted attack's pairs.
     """
 
     ae: Autoencoder
@@ -69,6 +74,7 @@ class Measurements:
     seed: int
     checkpoint: Checkpoint
     progress: Progress
+    crew: tuple[Measurements, ...] = ()
 
     def activity(self) -> Arrays:
         """Variance of each unit's posterior mean over the data, and its standard error, `(units,)`.
@@ -101,7 +107,19 @@ class Measurements:
         return self._kept(
             "tradeoff", "lower strengths" if lower else "targeted attack", self._pair_keys(pairs),
             partial(self._tradeoff, strengths=strengths), pairs_at_once(self.images[0].numel(), len(strengths)), settings,
+            *(one._as_crew(partial(one._tradeoff, strengths=strengths)) for one in self.crew),
         )  # fmt: skip
+
+    def _as_crew(self, measure: Callable[[Rows], Arrays]) -> Callable[[Rows], Arrays]:
+        """A measurement with this device's model at rest, in whichever thread it is called."""
+
+        def measured(chunk: Rows) -> Arrays:
+            place = self.images.device
+            current = torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext()
+            with current, self.ae.at_rest(self.seed):
+                return measure(chunk)
+
+        return measured
 
     def _pair_keys(self, pairs: int) -> list[str]:
         """What each pair's row is kept under; the first few are kept with their pictures."""
@@ -192,31 +210,54 @@ class Measurements:
         return {"displacement": _plain(attack.displacement), "converged": attack.converged.cpu().numpy()}
 
     def spectra(self, active: NDArray[np.bool_]) -> Arrays:
-        """Eigenvalues and condition numbers of encoder, decoder and round trip at each image.
+        """Eigenvalues, condition numbers and scores of encoder, decoder and round trip at each image.
+
+        From decomposed Jacobians where they can be held and the preset affords them; otherwise from products
+        with them, and the scores are stochastic estimates (`pullbacks.stochastic_arrays`).
 
         Raises:
-            ModelError: the Jacobians are too large to be decomposed exactly, or too many for the preset.
+            ModelError: either way is too much for the preset.
         """
+        units, spec = len(active), self.spec
+        exact = self._decomposed(units)
+        cost = _ROWS_A_UNIT * units if exact else products_an_image(spec.probes, spec.probe_steps)
         counts = [
-            self._spectra_afforded(self.spec.grown(pairs), len(active)) for pairs in (self.first, len(self.pairs))
+            _afforded(spec.grown(pairs), spec.grown(pairs).spectra, cost, units)
+            for pairs in (self.first, len(self.pairs))
         ]
         rows = self.originals_first(*counts)
-        measure = partial(self._spectra, rows=rows, active=active)
-        settings = {"active": np.flatnonzero(active).tolist()}
-        arrays = self._kept("spectra", "pullback spectra", self._image_keys(rows), measure, IMAGES_AT_ONCE, settings)
+        settings: dict[str, object] = {"active": np.flatnonzero(active).tolist()}
+        if not exact:
+            settings |= {"probes": spec.probes, "probe_steps": spec.probe_steps}
+        arrays = self._kept(
+            "spectra", "pullback spectra", self._image_keys(rows),
+            partial(self._spectra if exact else self._spectra_by_products, rows=rows, active=active),
+            min(IMAGES_AT_ONCE, decomposed_at_once(self.ae, self.images)) if exact else 1, settings,
+        )  # fmt: skip
         return {**arrays, "images": self.data.index[rows]}
 
-    def _spectra_afforded(self, spec: Spec, units: int) -> int:
-        count = min(spec.spectra, spec.jacobian_rows // (_ROWS_A_UNIT * units))
-        if count < SMALLEST_SAMPLE:
-            raise ModelError(
-                f"{units} latent units take {_ROWS_A_UNIT * units} rows of Jacobians an image, and this preset "
-                f"affords {spec.jacobian_rows} for at least {SMALLEST_SAMPLE} images"
-            )
-        return count
+    def _decomposed(self, units: int) -> bool:
+        """Whether Jacobians are decomposed: they can be, and are affordable or cheaper than products.
+
+        The pairs that were planned first decide, so that an extension goes on in the same way.
+        """
+        spec, rows = self.spec.grown(self.first), _ROWS_A_UNIT * units
+        cheaper = rows <= products_an_image(spec.probes, spec.probe_steps)
+        affordable = spec.jacobian_rows >= SMALLEST_SAMPLE * rows
+        return (cheaper or affordable) and decomposed_at_once(self.ae, self.images) > 0
 
     def _spectra(self, chunk: Rows, rows: Rows, active: NDArray[np.bool_]) -> Arrays:
         return pullback_arrays(self.ae, self.images[rows[chunk]], active)
+
+    def _spectra_by_products(self, chunk: Rows, rows: Rows, active: NDArray[np.bool_]) -> Arrays:
+        """At a single image, with random vectors of its own."""
+        (row,) = rows[chunk]
+        image = int(self.data.fingerprint_of(int(row))[:16], 16)
+        seed = np.random.SeedSequence([self.seed, image]).generate_state(1, np.uint64)
+        return stochastic_arrays(
+            self.ae, self.images[row : row + 1], active,
+            probes=self.spec.probes, steps=self.spec.probe_steps, seed=int(seed[0] >> np.uint64(1)),
+        )  # fmt: skip
 
     def local(self, radii: list[float], compared: list[float]) -> Arrays:
         """Steps along leading eigenvectors at the pairs' originals, and how far they lead to the targets.
@@ -230,7 +271,9 @@ class Measurements:
         """
         grown = self.spec.grown(len(self.pairs))
         units = self.ae.posteriors(self.images[:1]).mean.numel()
-        count = min(len(self.pairs), grown.damaged, self._spectra_afforded(grown, units))
+        products = _METRICS_PRODUCTS * attacks.spectral_products(len(radii))
+        cost = min(_ROWS_A_UNIT * units, products) if self._decomposed(units) else products
+        count = _afforded(grown, min(len(self.pairs), grown.damaged), cost, units)
         return self._kept(
             "local", "steps along eigenvectors", [key.removesuffix(":pictured") for key in self._pair_keys(count)],
             partial(self._local, radii=radii, compared=compared), IMAGES_AT_ONCE,
@@ -285,12 +328,27 @@ class Measurements:
 
     def _kept(
         self, name: str, title: str, rows: Sequence[str], measure: Callable[[Rows], Arrays], size: int,
-        settings: Mapping[str, object],
+        settings: Mapping[str, object], *crew: Callable[[Rows], Arrays],
     ) -> Arrays:  # fmt: skip
-        """Measure the rows that are not finished yet, a chunk at a time."""
+        """Measure the rows that are not finished yet, a chunk at a time; the crew's devices take chunks too."""
         return self.checkpoint.measured(
-            name, rows, measure, size=size, settings=settings, progress=partial(self.progress, title)
+            name, rows, measure, *crew, size=size, settings=settings, progress=partial(self.progress, title)
         )
+
+
+def _afforded(spec: Spec, wanted: int, cost: int, units: int) -> int:
+    """Images at which a preset affords so many rows of Jacobians, or products, each.
+
+    Raises:
+        ModelError: fewer than two.
+    """
+    count = min(wanted, spec.jacobian_rows // cost)
+    if count < min(wanted, _FEWEST):
+        raise ModelError(
+            f"{units} latent units take {cost} rows of Jacobians or products with them an image, and this preset "
+            f"affords {spec.jacobian_rows} for at least {_FEWEST} images"
+        )
+    return count
 
 
 def lower_strengths(strengths: Tensor, times: int) -> Tensor:

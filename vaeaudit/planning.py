@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from vaeaudit.data import Images
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.identity import environment_of
 from vaeaudit.measurements import Measurements, Progress
+from vaeaudit.memory import release_cached
 from vaeaudit.probe import Probe
 from vaeaudit.report.model import AuditReport, Provenance
 from vaeaudit.run import Run
@@ -34,6 +38,7 @@ class Plan:
         subject: the model, which outside `report` is as it came.
         training: kinds of its modules that came in training mode; None if none did.
         device: where it is measured.
+        crew: further devices that measure beside it; each holds a copy of the model while it does.
         data: the images.
         drawn: rows of original and target, `(most_pairs, 2)`; the first n of more pairs are the same n.
         pairs: how many are measured first. They choose the series of C, which an extension keeps.
@@ -53,6 +58,7 @@ class Plan:
     subject: Autoencoder
     training: tuple[str, ...] | None
     device: torch.device
+    crew: tuple[torch.device, ...]
     data: Images
     drawn: NDArray[np.int64]
     pairs: int
@@ -90,10 +96,26 @@ class Plan:
             ModelError: the model has changed since it was planned, or returns non-finite values.
         """
         count = self._checked(pairs)
-        with self.subject.at_rest(self.seed):
+        with self._copies() as copies, self.subject.at_rest(self.seed):
             if self.subject.fingerprint() != self.identity["weights"]:
                 raise ModelError("the model's weights have changed since the audit was planned; plan it again")
-            return self._run(count, checkpoint, progress or _silent).report()
+            return self._run(count, checkpoint, progress or _silent, copies).report()
+
+    @contextlib.contextmanager
+    def _copies(self) -> Iterator[list[Autoencoder]]:
+        """Copies of the model on the crew's devices, which let go of them afterwards.
+
+        Their threads enter `at_rest` at the same time, which sets and restores what is the process's own; what was
+        there before them is put back here, where nothing else runs.
+        """
+        copies = [self.subject.copy_on(device) for device in self.crew]
+        with warnings.catch_warnings() if copies else contextlib.nullcontext():
+            try:
+                yield copies
+            finally:
+                copies.clear()
+                for device in self.crew:
+                    release_cached(device)
 
     def _checked(self, pairs: int | None) -> int:
         count = self.pairs if pairs is None else pairs
@@ -106,27 +128,37 @@ class Plan:
             )
         return int(count)
 
-    def _run(self, count: int, folder: str | os.PathLike[str] | None, progress: Progress) -> Run:
+    def _run(
+        self, count: int, folder: str | os.PathLike[str] | None, progress: Progress, copies: list[Autoencoder]
+    ) -> Run:
         rows_of = ("weights", "code", "behaviour", "versions", "dtype", "device_type", "bounds", "scale", "seed")
         key = {name: self.identity[name] for name in rows_of}
-        measure = Measurements(
-            ae=self.subject, data=self.data, images=pixels_of(self.data, self.subject.bounds, self.device),
-            pairs=self.drawn[:count], first=self.pairs, spec=self.spec, divergence=self.divergence, penalty=self.penalty,
-            seed=self.seed, checkpoint=Checkpoint(folder, key, self._memory), progress=progress,
+        checkpoint = Checkpoint(folder, key, self._memory)
+        measure, *crew = (
+            Measurements(
+                ae=ae, data=self.data, images=pixels_of(self.data, ae.bounds, device),
+                pairs=self.drawn[:count], first=self.pairs, spec=self.spec, divergence=self.divergence,
+                penalty=self.penalty, seed=self.seed, checkpoint=checkpoint, progress=progress,
+            )
+            for ae, device in zip((self.subject, *copies), (self.device, *self.crew), strict=True)
         )  # fmt: skip
         provenance = Provenance(
             preset=self.preset, seed=self.seed, settings={"pairs": count, **self.settings},
-            environment=environment_of(self.subject, self.device), weights=self.identity["weights"],
+            environment=self._environment(), weights=self.identity["weights"],
             data=self.identity["data"], source=self.data.source, seconds=self.seconds,
         )  # fmt: skip
         return Run(
-            measure=measure,
+            measure=dataclasses.replace(measure, crew=tuple(crew)),
             probed=self.probed,
             series=self.series,
             automatic=self.automatic,
             training=self.training,
             provenance=provenance,
         )
+
+    def _environment(self) -> dict[str, str]:
+        several = {"devices": str(1 + len(self.crew))} if self.crew else {}
+        return {**environment_of(self.subject, self.device), **several}
 
 
 def pixels_of(data: Images, bounds: tuple[float, float], device: torch.device) -> Tensor:

@@ -88,7 +88,7 @@ def _numerics() -> Iterator[None]:
     with _restored(_float32_switches()), _restored([(cudnn, "benchmark"), (cudnn, "deterministic")]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _forbid_tf32()
+            _switch_tf32(on=False)
         cudnn.benchmark, cudnn.deterministic = False, True
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             yield
@@ -101,12 +101,25 @@ def _float32_switches() -> list[tuple[Any, str]]:
     return [(matmul, "allow_tf32"), (cudnn, "allow_tf32"), *((part, "fp32_precision") for part in newer)]
 
 
-def _forbid_tf32() -> None:
+def _switch_tf32(*, on: bool) -> None:
     for place, name in _float32_switches():
         if name == "allow_tf32" and _readable(place, name):
-            setattr(place, name, False)
-        elif name == "fp32_precision" and getattr(place, name) == "tf32":
-            setattr(place, name, "ieee")
+            setattr(place, name, on)
+        elif name == "fp32_precision" and (on or getattr(place, name) == "tf32"):
+            setattr(place, name, "tf32" if on else "ieee")
+
+
+@contextlib.contextmanager
+def tf32_products() -> Iterator[None]:
+    """Inside, a GPU may compute float32 products and convolutions in TF32; the switches are put back afterwards.
+
+    They are the process's own: what other threads compute meanwhile is affected too.
+    """
+    with _restored(_float32_switches()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _switch_tf32(on=True)
+        yield
 
 
 def _readable(place: Any, name: str) -> bool:

@@ -20,9 +20,10 @@ from vaeaudit.checkpoint import Arrays
 from vaeaudit.errors import ModelError
 from vaeaudit.geometry import scores
 from vaeaudit.measurements import BUDGETS, LOCAL_BUDGETS, Measurements, lower_strengths
+from vaeaudit.meter import Meter, metered
 from vaeaudit.probe import Probe
 from vaeaudit.report.local import LocalPrediction
-from vaeaudit.report.model import AuditReport, Curves, Damage, GeometryScores, Provenance
+from vaeaudit.report.model import AuditReport, Curves, Damage, GeometryScores, Provenance, Work
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate, estimate
 from vaeaudit.tradeoff import hinge_estimate
 
@@ -49,16 +50,17 @@ class Run:
 
     def report(self) -> AuditReport:
         """Measure, estimate, and say what speaks against it."""
-        seconds = dict(self.provenance.seconds)
-        with _timed(seconds, "activity"):
+        seconds, work = dict(self.provenance.seconds), dict(self.provenance.work)
+        timed = functools.partial(_timed, seconds, work)
+        with timed("activity"):
             activity = self.measure.activity()
-        with _timed(seconds, "targeted attack"):
+        with timed("targeted attack"):
             curves, arrays, order = self._curves()
-        with _timed(seconds, "pullback spectra"):
+        with timed("pullback spectra"):
             spectra, no_spectrum = self._spectra(activity)
-        with _timed(seconds, "untargeted attack"):
+        with timed("untargeted attack"):
             damage, unconverged = self._damage()
-        with _timed(seconds, "local prediction"):
+        with timed("local prediction"):
             local = self._local(curves, damage)
         findings = self._findings(curves, arrays, spectra) + no_spectrum
         if unconverged > 0.02:
@@ -69,7 +71,7 @@ class Run:
             name=subject.name, **self._headline(curves, arrays), damage=damage,
             encoder=spectra.get("encoder"), decoder=spectra.get("decoder"), round_trip=spectra.get("round_trip"),
             local=local, curves=curves, health=tuple(findings), gallery=gallery,
-            provenance=dataclasses.replace(self.provenance, seconds={k: round(v, 3) for k, v in seconds.items()}),
+            provenance=dataclasses.replace(self.provenance, seconds=seconds, work=work),
         )  # fmt: skip
         return _distrust(report)
 
@@ -152,7 +154,10 @@ class Run:
             for part, metric in metrics.items()
         }
         lost = {part: float((~arrays[f"{part}.resolved"]).mean()) for part in metrics}
-        return spectra, [health.finding_condition_unresolved(part, share) for part, share in lost.items() if share > 0]
+        findings = [health.finding_condition_unresolved(part, share) for part, share in lost.items() if share > 0]
+        if "encoder.half_width" in arrays:
+            findings.append(_estimated(arrays, list(metrics)))
+        return spectra, findings
 
     def _findings(self, curves: Curves, arrays: Arrays, spectra: dict[str, GeometryScores]) -> list[health.Finding]:
         probed, pairs = self.probed, len(self.measure.pairs)
@@ -176,13 +181,23 @@ class Run:
         return findings
 
 
+def _estimated(arrays: Arrays, parts: list[str]) -> health.Finding:
+    shares, nats = (
+        max(float(np.median(arrays[f"{part}.{name}"])) for part in parts) for name in ("half_width", "half_width_log")
+    )
+    errors = [float((arrays[f"{part}.error"] / arrays[f"{part}.eigenvalues"])[:, 0].max()) for part in parts]
+    return health.finding_spectrum_estimated(len(arrays["images"]), max(errors), shares, nats)
+
+
 @contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
+def _timed(seconds: dict[str, float], work: dict[str, Work], name: str) -> Iterator[None]:
+    """Note how long a measurement takes, and what it asks of the model."""
+    meter, started = Meter(), time.perf_counter()
+    with metered(meter):
         yield
-    finally:
-        seconds[name] = time.perf_counter() - started
+    in_model = meter.model_seconds  # waits for the device
+    seconds[name] = round(time.perf_counter() - started, 3)
+    work[name] = Work(model_seconds=round(in_model, 3), gradients=meter.gradients)
 
 
 def _beside(a: Arrays, b: Arrays) -> Arrays:

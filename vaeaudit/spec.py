@@ -20,7 +20,10 @@ class Spec:
         samples: posterior samples behind every point of a trade-off curve.
         images: images read for the variance of the posterior means.
         spectra: most images at which the pullback spectra are computed.
-        jacobian_rows: most rows of Jacobians computed for them; a latent unit takes three rows an image.
+        jacobian_rows: most rows of Jacobians computed for them, or products with Jacobians where these are too
+            large; a latent unit takes three rows an image.
+        probes: random vectors behind the scores of a spectrum that is too large to be decomposed.
+        probe_steps: Lanczos steps of each; leading eigenpairs take up to twice as many.
         damaged: images under the untargeted attack.
         damage_steps: gradient evaluations for each start of the untargeted attack.
         damage_restarts: random starts of the untargeted attack, beside the leading eigenvector.
@@ -35,6 +38,8 @@ class Spec:
     images: int
     spectra: int
     jacobian_rows: int
+    probes: int
+    probe_steps: int
     damaged: int
     damage_steps: int
     damage_restarts: int
@@ -49,15 +54,15 @@ class Spec:
 PRESETS: dict[str, Spec] = {
     "quick": Spec(
         pairs=24, strengths=16, restarts=0, evaluations=500, extensions=1, samples=16, images=256,
-        spectra=32, jacobian_rows=8192, damaged=24, damage_steps=25, damage_restarts=1,
+        spectra=32, jacobian_rows=8192, probes=4, probe_steps=20, damaged=24, damage_steps=25, damage_restarts=1,
     ),
     "standard": Spec(
         pairs=50, strengths=24, restarts=0, evaluations=1000, extensions=2, samples=64, images=512,
-        spectra=100, jacobian_rows=32768, damaged=50, damage_steps=40, damage_restarts=1,
+        spectra=100, jacobian_rows=32768, probes=8, probe_steps=30, damaged=50, damage_steps=40, damage_restarts=1,
     ),
     "thorough": Spec(
         pairs=200, strengths=40, restarts=2, evaluations=3000, extensions=3, samples=100, images=2048,
-        spectra=400, jacobian_rows=262144, damaged=200, damage_steps=100, damage_restarts=4,
+        spectra=400, jacobian_rows=262144, probes=16, probe_steps=40, damaged=200, damage_steps=100, damage_restarts=4,
     ),
 }  # fmt: skip
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vaeaudit import Autoencoder, OptionError
-from vaeaudit.attacks import SPECTRAL_METRICS, directions, maximum_damage, spectral
-from vaeaudit.errors import ModelError
+from vaeaudit.attacks import SPECTRAL_METRICS, directions, maximum_damage, spectral, spectral_products
+from vaeaudit.geometry.products import JacobianProducts
 
 RADII = [0.1, 0.7, 2.0]
 BOX = (0.0, 1.0)
@@ -152,11 +152,8 @@ def test_products_alone_lead_to_the_same_steps(
 ) -> None:
     x = linear.points(16, 3, bounds=BOX)
     held = spectral(bent, x, [0.2, 0.9], metric)
-
-    def refuse(*arguments: object) -> Tensor:
-        raise ModelError("too large")
-
-    monkeypatch.setattr(directions, "_factor", refuse)
+    monkeypatch.setattr(directions, "are_held", lambda *_: False)
+    monkeypatch.setattr(directions, "CLIMBS_BY_PRODUCTS", 30)
     by_products = spectral(bent, x, [0.2, 0.9], metric)
     for name in ("eigenvalue", "predicted", "realised"):
         torch.testing.assert_close(getattr(by_products, name), getattr(held, name), rtol=1e-4, atol=0)
@@ -172,3 +169,31 @@ def test_no_step_does_more_than_the_untargeted_attack_finds(linear: ModuleType, 
 def test_no_steps_are_refused(linear: ModuleType) -> None:
     with pytest.raises(OptionError, match="spectral expects steps >= 1, got 0"):
         spectral(linear.linear_gaussian().autoencoder, linear.points(12, 2), 1.0, steps=0)
+
+
+@pytest.mark.parametrize(("metric", "parts"), [("wasserstein", 1), ("round_trip_mean", 2)])
+def test_no_more_products_are_taken_than_counted_on(
+    bent: Autoencoder, linear: ModuleType, monkeypatch: pytest.MonkeyPatch, metric: str, parts: int
+) -> None:
+    taken = []
+    for way in ("push", "pull"):
+        plain = getattr(JacobianProducts, way)
+        monkeypatch.setattr(JacobianProducts, way, lambda self, v, plain=plain: taken.append(1) or plain(self, v))
+    monkeypatch.setattr(directions, "are_held", lambda *_: False)
+    spectral(bent, linear.points(16, 1, bounds=BOX), RADII, metric)
+    assert 0 < len(taken) <= parts * spectral_products(len(RADII))
+
+
+def test_random_directions_are_stretched_by_the_root_of_the_mean_eigenvalue(linear: ModuleType) -> None:
+    """What the eigenvector gains over chance is what a report's spectral radius and trace say; by z-score."""
+    model = linear.linear_gaussian()
+    x = linear.points(12, 1)
+    metric = _metric(model, x[0], "round_trip_mean")
+    d = torch.randn(4000, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    d = 0.7 * d / d.norm(dim=1, keepdim=True)
+    moved = (model.autoencoder.reconstructions(x + d) - model.autoencoder.reconstructions(x)).square().sum(1)
+    error = float(moved.std()) / math.sqrt(len(moved))
+    assert abs(float(moved.mean()) - 0.7**2 * float(metric.trace()) / 12) < 4 * error
+    eigenvector = spectral(model.autoencoder, x, 0.7, "round_trip_mean").realised.square()
+    assert float(eigenvector) == pytest.approx(0.7**2 * float(torch.linalg.eigvalsh(metric)[-1]), rel=1e-6)
+    assert bool((moved <= eigenvector[0, 0] * (1 + 1e-9)).all())

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from vaeaudit import Autoencoder, OptionError
 from vaeaudit.geometry import (
     METRICS,
+    Jacobians,
+    decoder_jacobian,
     decoder_spectrum,
     encoder_jacobians,
     encoder_spectrum,
+    round_trip_factor,
     round_trip_spectrum,
     scores,
     stochastic_condition_number,
@@ -23,7 +26,7 @@ from vaeaudit.geometry import (
 )
 
 LATENT, PIXELS = 60, 90
-FIGURES = ("trace", "von_neumann_entropy", "effective_rank", "log_pseudo_determinant")
+FIGURES = ("trace", "von_neumann_entropy", "effective_rank", "entropy_khan2022", "log_pseudo_determinant")
 
 
 def _linear(*spectra: Tensor, seed: int = 0) -> Autoencoder:
@@ -46,8 +49,8 @@ POINT = torch.zeros(1, PIXELS, dtype=torch.float64)
 
 def _exact(values: Tensor) -> dict[str, float]:
     rows = values[None]
-    found = {name: float(getattr(scores, name)(rows)) for name in FIGURES[:3]}
-    return {**found, FIGURES[3]: float(scores.log_pseudo_determinant(rows, torch.zeros_like(rows)))}
+    found = {name: float(getattr(scores, name)(rows)) for name in FIGURES[:4]}
+    return {**found, FIGURES[4]: float(scores.log_pseudo_determinant(rows, torch.zeros_like(rows)))}
 
 
 @pytest.mark.parametrize("spectrum", SPECTRA)
@@ -102,7 +105,7 @@ def ae() -> Autoencoder:
     return Autoencoder(lambda x: tuple(encoder(x).chunk(2, 1)), decoder, (-10, 10), scale="log_variance")
 
 
-@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric != "round_trip"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_has_its_scores_at_every_point(ae: Autoencoder, linear: ModuleType, metric: str) -> None:
     x = linear.points(40, 3)
     points = ae.encode(x).mean.detach() if metric.startswith("decoder") else x
@@ -114,7 +117,8 @@ def test_every_metric_has_its_scores_at_every_point(ae: Autoencoder, linear: Mod
         exact = encoder_spectrum(ae, points, metric)
     found = stochastic_scores(ae, points, metric, probes=12, steps=60, top=6)
     assert found.metric == metric
-    for name in FIGURES[:3]:
+    assert found.leading is not None
+    for name in FIGURES[:4]:
         interval, known = getattr(found, name), getattr(scores, name)(exact.eigenvalues)
         slack = 0.5 * (interval.high - interval.low)  # three intervals of 95 % at once may just miss
         assert bool(((interval.low - slack <= known) & (known <= interval.high + slack)).all()), name
@@ -178,5 +182,50 @@ def test_only_active_units_count() -> None:
     assert found.value.tolist() == pytest.approx([4.0, 4.0])
     exact = scores.condition_number(encoder_jacobians(ae, x).mean[:, active], 3)
     assert found.value.tolist() == pytest.approx(exact.tolist())
-    with pytest.raises(OptionError, match="active expects a boolean for each of 4 rows with at least two of them True"):
+    with pytest.raises(OptionError, match="a boolean for each of 4 latent units with at least two of them True"):
         stochastic_condition_number(ae, x, active=torch.tensor([True, False, False, False]))
+    with pytest.raises(
+        OptionError, match="units can be left out of mean, decoder and round trip metrics, not of 'wass"
+    ):
+        stochastic_condition_number(ae, x, "wasserstein", active=active)
+
+
+def _restricted(ae: Autoencoder, x: Tensor, metric: str, active: Tensor) -> Tensor:
+    """The condition number on the active units from Jacobians that are held."""
+    found = encoder_jacobians(ae, x, spread=False)
+    on_active = Jacobians(mean=found.mean[:, active], log_std=None, std=None)
+    decoder = decoder_jacobian(ae, ae.encode(x).mean.detach())[:, :, active]
+    factors = {"mean": on_active.mean, "decoder": decoder, "round_trip": round_trip_factor(on_active, decoder)}
+    return scores.condition_number(factors[metric], int(active.sum()))
+
+
+@pytest.mark.parametrize("units", [2, 9, 24])
+@pytest.mark.parametrize("metric", ["mean", "decoder", "round_trip"])
+def test_active_units_alone_are_resolved_whole_or_bounded_from_below(
+    ae: Autoencoder, linear: ModuleType, metric: str, units: int
+) -> None:
+    x = linear.points(40, 3)
+    active = torch.arange(24) % 24 < units
+    points = ae.encode(x).mean.detach() if metric == "decoder" else x
+    known = _restricted(ae, x, metric, active)
+    whole = stochastic_condition_number(ae, points, metric, active=active, steps=60)
+    assert bool(whole.resolved.all())
+    assert whole.value.tolist() == pytest.approx(known.tolist(), rel=1e-3)
+    few = stochastic_condition_number(ae, points, metric, active=active, steps=max(2, units // 3))
+    assert bool((few.low <= known * (1 + 1e-9)).all())
+    assert bool((known <= few.high * (1 + 1e-9)).all())
+
+
+def test_rounding_does_not_lead_a_round_trip_out_of_its_range(linear: ModuleType) -> None:
+    """In float32, with fewer units than steps: nothing below the smallest singular value is taken for one."""
+    model = linear.linear_gaussian(n=60, k=12, condition=20.0)
+    single = nn.Linear(60, 12).requires_grad_(requires_grad=False)
+    single.weight.data, single.bias.data = model.weight.float(), model.offset.float()
+    back = nn.Linear(12, 60).requires_grad_(requires_grad=False)
+    back.weight.data = model.decoder.float()
+    ae = Autoencoder(single, back, (-10, 10))
+    found = stochastic_condition_number(ae, linear.points(60, 2).float(), "round_trip", steps=50)
+    values = torch.linalg.svdvals(model.decoder @ model.weight)[:12]
+    known = float(values[0] / values[-1])
+    assert bool((found.low <= known * 1.001).all())
+    assert bool((found.value > 0.2 * known).all())

@@ -11,10 +11,15 @@ from torch import Tensor
 
 from vaeaudit import geometry
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.errors import ModelError, OptionError
+from vaeaudit.errors import OptionError
+from vaeaudit.geometry.leading import leading_eigenpairs
 from vaeaudit.geometry.operators import MetricOperator, metric_operator
+from vaeaudit.geometry.spectra import are_held
 
 SPECTRAL_METRICS = ("wasserstein", "fisher", "mean", "round_trip", "round_trip_mean")
+_CLIMBS, CLIMBS_BY_PRODUCTS = 30, 5
+_AS_MANY = 10
+"""Leading eigenpairs that cost as many products as one and the climbs that follow it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +31,14 @@ class LocalMetric:
         vector: its eigenvector of unit length, `(images, n)`, float64.
         apply: A v for several v an image, `(images, m, n)` to `(images, m, rows)`.
         transpose: A' u, `(images, m, rows)` to `(images, m, n)`.
+        climbs: most iterations of a climb that products are worth.
     """
 
     eigenvalue: Tensor
     vector: Tensor
     apply: Callable[[Tensor], Tensor]
     transpose: Callable[[Tensor], Tensor]
+    climbs: int
 
     def pull(self, steps: Tensor) -> Tensor:
         """G d for several d an image, `(images, m, n)`, in the precision of the steps."""
@@ -61,27 +68,26 @@ def leading_directions(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
 
 
 def local_metric(ae: Autoencoder, images: Tensor, metric: str) -> LocalMetric:
-    """A metric at images, from its factor where that can be held and from products with it otherwise.
+    """A metric at images, from its factor where that can be held and is worth it, and from products with it otherwise.
 
     Args:
         ae: the model, at rest.
         images: `(images, *event)`, few enough that their Jacobians can be held together.
         metric: one of `SPECTRAL_METRICS`.
     """
-    try:
-        factor = _factor(ae, images, metric)
-    except ModelError:
+    if not are_held(ae, images, metric, _AS_MANY):
         return _by_products(ae, images, metric)
+    factor = _factor(ae, images, metric)
     spectrum = geometry.spectrum_of(factor, metric, (factor.shape[2],), precision=ae.dtype, top=1, eigenvectors=True)
     assert spectrum.eigenvectors is not None
     return LocalMetric(
-        eigenvalue=spectrum.eigenvalues[:, 0], vector=spectrum.eigenvectors[:, 0],
+        eigenvalue=spectrum.eigenvalues[:, 0], vector=spectrum.eigenvectors[:, 0], climbs=_CLIMBS,
         apply=lambda v: v.double() @ factor.mT, transpose=lambda u: u.double() @ factor,
     )  # fmt: skip
 
 
 def _factor(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
-    """A, `(images, rows, n)`; a ModelError where it is too large to be held."""
+    """A, `(images, rows, n)`."""
     encoder = geometry.encoder_jacobians(ae, images, spread=metric not in ("mean", "round_trip_mean"))
     if metric not in geometry.ROUND_TRIP_METRICS:
         return geometry.encoder_factor(encoder, metric)
@@ -90,11 +96,10 @@ def _factor(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
 
 
 def _by_products(ae: Autoencoder, images: Tensor, metric: str) -> LocalMetric:
-    spectrum = _leading(ae, images, metric)
     operator = metric_operator(ae, images, metric)
-    assert spectrum.eigenvectors is not None
+    pairs = leading_eigenpairs(operator, 1, generator=torch.Generator().manual_seed(0))
     return LocalMetric(
-        eigenvalue=spectrum.eigenvalues[:, 0], vector=spectrum.eigenvectors[:, 0].flatten(1),
+        eigenvalue=pairs.values[:, 0], vector=operator.lifted(pairs.vectors[:, 0]), climbs=CLIMBS_BY_PRODUCTS,
         apply=partial(_each, operator, "apply"), transpose=partial(_each, operator, "transpose"),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from vaeaudit.batches import in_batches, micro_batched
 from vaeaudit.divergences import Divergence
 from vaeaudit.errors import DataError, GradientError, OptionError
 from vaeaudit.latent import Posterior
+from vaeaudit.meter import by_model
 
 Penalty = Literal["l2_squared", "l2"]
 PENALTIES: tuple[Penalty, ...] = ("l2_squared", "l2")
@@ -51,7 +52,8 @@ def gradient_of(values: Tensor, inputs: Tensor) -> Tensor:
             "no gradient flows from the model's output to its input: it is detached, computed under torch.no_grad(), "
             "or not differentiable (rounding, argmax, numpy). Pass a differentiable encoder and decoder."
         )
-    (gradient,) = torch.autograd.grad(values.sum(), inputs, allow_unused=True)
+    total = values.sum()
+    (gradient,) = by_model(lambda: torch.autograd.grad(total, inputs, allow_unused=True), inputs, gradients=len(inputs))
     if gradient is None:
         raise GradientError(
             "the model's output does not depend on its input through differentiable operations; "
@@ -62,7 +64,7 @@ def gradient_of(values: Tensor, inputs: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentObjective:
-    """Delta(q(z|x+d), q(z|t)) + C * P(d), one problem a row (definitions D1).
+    """Delta(q(z|x+d), q(z|t)) and P(d), of which the attack minimises Delta + C * P, one problem a row (definitions D1).
 
     Attributes:
         autoencoder: the model.
@@ -100,23 +102,20 @@ class LatentObjective:
         squares = points.double().square().sum(-1)
         return squares if self.penalty == "l2_squared" else squares.sqrt()
 
-    def with_gradient(self, points: Tensor, pairs: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Objective `(rows,)` in float64 and its gradient `(rows, n)`."""
+    def divergence_with_gradient(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Delta `(rows,)` in float64 and its gradient `(rows, n)`, without the penalty."""
         value, gradient = micro_batched(self._divergence_with_gradient, points, pairs)
-        penalty, slope = self._smooth_penalty(points, pairs)
-        scaled = (strengths * slope).to(points.dtype)
-        return value.double() + strengths * penalty, torch.addcmul(gradient, scaled[:, None], points)
+        return value.double(), gradient
 
     def _divergence_with_gradient(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
         inputs = points.detach().requires_grad_()
         value = self.latent_divergence(inputs, pairs)
         return value.detach(), gradient_of(value, inputs)
 
-    def _smooth_penalty(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """P and the factor by which its gradient is a multiple of d."""
-        squares = points.double().square().sum(1)
+    def smooth_penalty(self, squares: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """P of distortions of squared length `(rows,)`, smooth at zero, and its derivative with respect to it, float64."""
         if self.penalty == "l2_squared":
-            return squares, torch.full_like(squares, 2.0)
+            return squares, torch.ones_like(squares)
         rounding = _SMOOTHING * self.spans[pairs].double()
         norm = (squares + rounding.square()).sqrt()
-        return norm - rounding, 1 / norm
+        return norm - rounding, 0.5 / norm.clamp_min(torch.finfo(norm.dtype).tiny)

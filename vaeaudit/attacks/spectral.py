@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from vaeaudit.attacks.balls import Norm, checked, farthest, room
-from vaeaudit.attacks.directions import LocalMetric, checked_metric, local_metric
+from vaeaudit.attacks.directions import CLIMBS_BY_PRODUCTS, LocalMetric, checked_metric, local_metric
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import OptionError
 from vaeaudit.geometry import ROUND_TRIP_METRICS
+from vaeaudit.geometry.leading import CONFIRMING_STEPS, most_steps
 
 _DIVERGENCES = {"wasserstein": "wasserstein", "mean": "mean_l2", "fisher": "kl"}
-_MOST_ITERATIONS = 30
 _GAIN = 1e-4
 _MOST_POINTS = 32
 _MOST_BYTES = 2**28
@@ -89,6 +89,14 @@ def spectral(
         size = search.images_at_once(images)
         parts = [search.attack(images[start : start + size]) for start in range(0, len(images), size)]
     return _joined(parts)
+
+
+def spectral_products(budgets: int) -> int:
+    """Most products with an encoder's Jacobian that an image takes where it is not held; a round trip's take twice as many."""
+    steps = most_steps(1) + CONFIRMING_STEPS
+    # of both signs: a product and its transpose, and a product, an iteration; and once more to begin and to end
+    climbs = 2 * budgets * 3 * (CLIMBS_BY_PRODUCTS + 1)
+    return 2 * steps + climbs + budgets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +197,7 @@ def _climb(local: LocalMetric, start: Tensor, radius: Tensor, low: Tensor, high:
     """Generalised power iteration of steps `(images, m, n)`; a row that gains no more stays where it is."""
     step, length = start, local.apply(start).norm(dim=2)
     climbing = torch.ones_like(length, dtype=torch.bool)
-    for _ in range(_MOST_ITERATIONS):
+    for _ in range(local.climbs):
         trial = step.clone()
         pulled = local.pull(step)[climbing]
         trial[climbing] = farthest(pulled, radius[climbing], low[climbing], high[climbing], norm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from vaeaudit.attacks.objective import LatentObjective, Penalty, checked_inputs
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import DataError, GradientError, OptionError
-from vaeaudit.optimize import BoxLBFGS, minimize
+from vaeaudit.optimize import BoxLBFGS, Minimum, follow
 
-SOLVER = BoxLBFGS(tolerance=1e-5, max_evaluations=1000)
+SOLVER = BoxLBFGS(tolerance=1e-4, max_evaluations=1000)
 PAIRS_AT_ONCE = 25
 STATE_BYTES = 2**30
 """Memory for the optimiser's own state; with larger inputs fewer pairs are solved at once."""
@@ -29,10 +29,13 @@ STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
 }
 """Named series. Paper A summed the divergence over a batch of 100 copies: its C is 100 times ours."""
 EXAMINED = 8
-_BYTES_A_VALUE = 120
-_SCOUT_EVERY = 4
+_BYTES_A_VALUE = 40
+_ROUGH = 2e-3
+_SHORTEST_SEGMENT = 6
+_ROWS_WANTED = {"cpu": 100}
+_ROWS_WANTED_ELSEWHERE = 2048
 _ROUNDS = 3
-_IMPROVEMENT = 1e-5
+_IMPROVEMENT = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,8 @@ class TargetedAttack:
         divergence: Delta(q(z|x+d), q(z|t)), `(pairs, strengths)`.
         objective: Delta + C * P, `(pairs, strengths)`.
         converged: whether the last polish met its tolerance, `(pairs, strengths)`.
+        disagreement: by how much the objective of one end's path lay above the other's before either was polished,
+            as a fraction of the lower one, `(pairs, strengths)`; large values tell of local minima.
         gradient_evaluations: spent on each pair, `(pairs,)`.
         divergence_name: the divergence used (`kl` becomes `mean_l2` for deterministic codes).
         penalty: the penalty used.
@@ -59,6 +64,7 @@ class TargetedAttack:
     divergence: Tensor
     objective: Tensor
     converged: Tensor
+    disagreement: Tensor
     gradient_evaluations: Tensor
     divergence_name: str
     penalty: Penalty
@@ -79,10 +85,11 @@ def targeted(
     """Move each original's posterior onto its target's with the smallest distortion.
 
     For every pair and every strength C: min over d of Delta(q(z|x+d), q(z|t)) + C * P(d), subject to
-    low <= x + d <= high (Tabacof et al. 2016; definitions D1). Every fourth strength is first solved
-    roughly from both ends, the original (paper A's start) and the target. A solution found at one
-    strength is a candidate at all others, at no cost, since only the factor of its penalty changes;
-    each strength then starts from its best candidate, until no candidate improves on another.
+    low <= x + d <= high (Tabacof et al. 2016; definitions D1). The series is first followed roughly from
+    both ends: downwards from the original (paper A's start) and upwards from the target, each strength from
+    the solution of the one before. A solution found at one strength is a candidate at all others, at no cost,
+    since only the factor of its penalty changes; each strength is then polished from its best candidate, until
+    no candidate improves on another.
 
     Args:
         ae: the model.
@@ -113,8 +120,8 @@ def targeted(
             pairs_at_once(originals[0].numel(), len(series))
         ):
             parts.append(search.solve(_rows(objective, rows), targets[rows]))
-        distortions, converged, evaluations, values = (torch.cat(part) for part in zip(*parts, strict=True))
-        return _result(originals, distortions, converged, evaluations, values, objective, series, name)
+        found = _Found(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(_Found)})
+        return _result(originals, found, objective, series, name)
 
 
 def _prepare(
@@ -207,6 +214,17 @@ def _rows(objective: LatentObjective, rows: Tensor) -> LatentObjective:
     )
 
 
+@dataclass(kw_only=True)
+class _Found:
+    """Distortions `(pairs, strengths, n)`; all else `(pairs, strengths)`, and evaluations `(pairs,)`."""
+
+    points: Tensor
+    values: Tensor
+    converged: Tensor
+    disagreement: Tensor
+    evaluations: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Search:
     """The search for the best distortion of a few pairs at all strengths of a series."""
@@ -217,91 +235,136 @@ class _Search:
     seed: int
     solver: BoxLBFGS
 
-    def solve(self, objective: LatentObjective, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Distortions `(pairs, strengths, n)`, converged, evaluations a pair, objective values."""
-        starts = self._starts(objective, targets)
-        candidates, spent = self._scout(objective, starts)
-        candidates = torch.cat([starts.transpose(0, 1), candidates], 1)
-        points, values = self._best(objective, candidates)
-        converged = torch.zeros_like(values, dtype=torch.bool)
-        todo = torch.ones_like(converged)
+    def solve(self, objective: LatentObjective, targets: Tensor) -> _Found:
+        """Follow the series from all starts, then polish the best point at each strength."""
+        ends, evaluations = self._follow(objective, self._starts(objective, targets))
+        values = torch.stack([self._cost_along(objective, end) for end in ends])
+        candidates = torch.cat([*ends.unbind(), *self._corners(objective, targets)], 1)
+        points, best = self._best(objective, candidates)
+        found = _Found(
+            points=points, values=best, converged=torch.zeros_like(best, dtype=torch.bool),
+            disagreement=_disagreement(values[:2]), evaluations=evaluations,
+        )  # fmt: skip
+        todo = torch.ones_like(found.converged)
         for _ in range(_ROUNDS):
-            spent = spent + self._polish(objective, points, values, converged, todo)
-            better, lowest = self._best(objective, points)
-            todo = lowest < values * (1 - _IMPROVEMENT)
-            points = torch.where(todo[..., None], better, points)
-            values = torch.where(todo, lowest, values)
+            self._polish(objective, found, todo)
+            better, lowest = self._best(objective, found.points)
+            todo = lowest < found.values * (1 - _IMPROVEMENT)
+            found.points = torch.where(todo[..., None], better, found.points)
+            found.values = torch.where(todo, lowest, found.values)
             if not bool(todo.any()):
                 break
-        return points, converged, spent, values
+        return found
+
+    def _corners(self, objective: LatentObjective, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """No distortion, and all the way to the target, each `(pairs, 1, n)`."""
+        apart = (targets - objective.originals).flatten(1)[:, None]
+        return torch.zeros_like(apart), apart
 
     def _starts(self, objective: LatentObjective, targets: Tensor) -> Tensor:
         """The original, the target, and random points as far away, `(starts, pairs, n)`."""
-        apart = (targets - objective.originals).flatten(1)
+        stay, apart = (corner[:, 0] for corner in self._corners(objective, targets))
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(self.restarts, apart.shape[1], generator=generator, dtype=torch.float64).to(apart)
         noise = noise / noise.norm(dim=1, keepdim=True).clamp_min(1e-12)
         low, high = self._box(objective)
         wander = (noise[:, None] * apart.norm(dim=1, keepdim=True)).clamp(low, high)
-        return torch.cat([torch.zeros_like(apart)[None], apart[None], wander])
+        return torch.cat([stay[None], apart[None], wander])
 
     def _box(self, objective: LatentObjective) -> tuple[Tensor, Tensor]:
         flat = objective.originals.flatten(1)
         low, high = self.ae.bounds
         return (low - flat).clamp(max=0), (high - flat).clamp(min=0)
 
-    def _scout(self, objective: LatentObjective, starts: Tensor) -> tuple[Tensor, Tensor]:
-        """Rough solutions at every fourth strength from every start, `(pairs, candidates, n)`."""
-        pairs, count = starts.shape[1], len(self.series)
-        some = torch.arange(count - 1, -1, -_SCOUT_EVERY, device=self.series.device)
-        rough = replace(self.solver, tolerance=max(self.solver.tolerance, 1e-3), max_evaluations=100)
-        rows = torch.arange(pairs, device=starts.device).repeat_interleave(len(some)).repeat(len(starts))
-        strengths = self.series[some].repeat(pairs * len(starts))
-        begin = starts.repeat_interleave(len(some), dim=1).flatten(0, 1)
-        points, _, evaluations, _ = self._minimize(objective, begin, rows, strengths, rough)
-        points = points.view(len(starts), pairs, len(some), -1).transpose(0, 1).flatten(1, 2)
-        return points, torch.zeros_like(rows[:pairs]).index_add(0, rows, evaluations)
+    def _follow(self, objective: LatentObjective, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Rough solutions along the series from every start, `(starts, pairs, strengths, n)`, and evaluations a pair.
 
-    def _polish(
-        self, objective: LatentObjective, points: Tensor, values: Tensor, converged: Tensor, todo: Tensor
-    ) -> Tensor:
-        """Improve the points in question in place; returns evaluations a pair."""
-        pair, strength = torch.nonzero(todo, as_tuple=True)
-        found, value, evaluations, settled = self._minimize(
-            objective, points[pair, strength], pair, self.series[strength], self.solver
+        From the original and from random points the series is followed downwards, from the target upwards. It is
+        cut into segments, each of which starts anew, until there are enough rows to keep the device busy.
+        """
+        count, pairs, n = starts.shape
+        segments = self._segments(count * pairs)
+        length = -(-len(self.series) // segments)
+        places = (
+            torch.arange(segments * length, device=starts.device).clamp_max(len(self.series) - 1).view(segments, -1)
         )
-        points[pair, strength], values[pair, strength], converged[pair, strength] = found, value, settled
-        return torch.zeros(len(points), dtype=torch.long, device=points.device).index_add(0, pair, evaluations)
+        upwards = torch.arange(count, device=starts.device) == 1
+        order = torch.where(upwards[:, None, None], places, places.flip(1))
+        order = order[:, None].expand(-1, pairs, -1, -1).reshape(-1, length)
+        rows = torch.arange(pairs, device=starts.device)[None, :, None].expand(count, -1, segments).flatten()
+        begin = starts[:, :, None].expand(-1, -1, segments, -1).reshape(-1, n)
+        rough = replace(
+            self.solver, tolerance=max(self.solver.tolerance, _ROUGH), patience=min(self.solver.patience, 2)
+        )
+        minimum = self._minimize(objective, begin, rows, self.series[order], rough)
+        points = torch.empty(count * pairs, len(self.series), n, dtype=starts.dtype, device=starts.device)
+        path = torch.arange(count * pairs, device=starts.device).repeat_interleave(segments)
+        points[path[:, None].expand_as(order), order] = minimum.point
+        spent = torch.zeros_like(rows[:pairs]).index_add(0, rows, minimum.evaluations.sum(1))
+        return points.view(count, pairs, len(self.series), n), spent
+
+    def _segments(self, paths: int) -> int:
+        wanted = _ROWS_WANTED.get(self.series.device.type, _ROWS_WANTED_ELSEWHERE)
+        return max(1, min(wanted // paths, len(self.series) // _SHORTEST_SEGMENT))
+
+    def _polish(self, objective: LatentObjective, found: _Found, todo: Tensor) -> None:
+        """Improve the points in question in place."""
+        if bool(todo.all()):
+            pairs, count = todo.shape
+            segments = self._segments(pairs)
+            length = -(-count // segments)
+            places = torch.arange(segments * length, device=todo.device).clamp_max(count - 1).view(segments, -1).flip(1)
+            strength = places.repeat(pairs, 1)
+            pair = torch.arange(pairs, device=todo.device).repeat_interleave(segments)
+        else:
+            pair, strength = torch.nonzero(todo, as_tuple=True)
+            strength = strength[:, None]
+        at = pair[:, None].expand_as(strength), strength
+        minimum = self._minimize(objective, found.points[at], pair, self.series[strength], self.solver)
+        found.points[at] = minimum.point
+        found.values[at] = minimum.value
+        found.converged[at] = minimum.converged
+        found.evaluations.index_add_(0, pair, minimum.evaluations.sum(1))
 
     def _minimize(
         self, objective: LatentObjective, start: Tensor, pairs: Tensor, strengths: Tensor, solver: BoxLBFGS
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> Minimum:
         low, high = self._box(objective)
-        minimum = minimize(
-            lambda points, problem: objective.with_gradient(points, pairs[problem], strengths[problem]),
-            start, low[pairs], high[pairs], solver,
+        return follow(
+            lambda points, problem: objective.divergence_with_gradient(points, pairs[problem]),
+            start, low[pairs], high[pairs], strengths, solver,
+            penalty=lambda squares, problem: objective.smooth_penalty(squares, pairs[problem]),
         )  # fmt: skip
-        return minimum.point, minimum.value, minimum.evaluations, minimum.converged
+
+    def _cost_along(self, objective: LatentObjective, points: Tensor) -> Tensor:
+        """The objective of points `(pairs, strengths, n)`, each at its own strength."""
+        return self._divergences(objective, points) + self.series * objective.size(points)
 
     def _best(self, objective: LatentObjective, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """For each strength the candidate of least objective, `(pairs, strengths, n)`, and its value."""
-        pairs, count, n = candidates.shape
-        rows = torch.arange(pairs, device=candidates.device).repeat_interleave(count)
-        inputs = objective.originals[rows] + candidates.reshape(pairs * count, *objective.originals.shape[1:])
-        delta = objective.divergences_of(inputs, rows).view(pairs, count)
+        delta = self._divergences(objective, candidates)
         cost = delta[:, None] + self.series[None, :, None] * objective.size(candidates)[:, None]
         value, index = cost.nan_to_num(math.inf).min(2)
-        return candidates.gather(1, index[..., None].expand(-1, -1, n)), value
+        return candidates.gather(1, index[..., None].expand(-1, -1, candidates.shape[2])), value
+
+    def _divergences(self, objective: LatentObjective, points: Tensor) -> Tensor:
+        pairs, count, _ = points.shape
+        rows = torch.arange(pairs, device=points.device).repeat_interleave(count)
+        inputs = objective.originals[rows] + points.reshape(pairs * count, *objective.originals.shape[1:])
+        return objective.divergences_of(inputs, rows).view(pairs, count)
 
 
-def _result(
-    originals: Tensor, distortions: Tensor, converged: Tensor, evaluations: Tensor, values: Tensor,
-    objective: LatentObjective, series: Tensor, name: str,
-) -> TargetedAttack:  # fmt: skip
+def _disagreement(values: Tensor) -> Tensor:
+    """By how much the worse of two objectives exceeds the better, as a fraction of it, `(pairs, strengths)`."""
+    better, worse = values.amin(0), values.amax(0)
+    return ((worse - better) / better.clamp_min(torch.finfo(better.dtype).tiny)).nan_to_num(0, math.inf)
+
+
+def _result(originals: Tensor, found: _Found, objective: LatentObjective, series: Tensor, name: str) -> TargetedAttack:
     """Measure the images that were found, as they are after rounding and clipping."""
     low, high = objective.autoencoder.bounds
-    shape = (*distortions.shape[:2], *originals.shape[1:])
-    adversarial = (originals[:, None] + distortions.view(shape)).clamp(low, high)
+    shape = (*found.values.shape, *originals.shape[1:])
+    adversarial = (originals[:, None] + found.points.view(shape)).clamp(low, high)
     moved = (adversarial.double() - originals[:, None].double()).flatten(2)
     distortion = moved.norm(dim=2)
     rows = torch.arange(len(originals), device=originals.device).repeat_interleave(len(series))
@@ -311,6 +374,7 @@ def _result(
         strengths=series, adversarial=adversarial, distortion=distortion,
         relative_distortion=distortion / spans.clamp_min(torch.finfo(torch.float64).tiny),
         divergence=divergence, objective=divergence + series * objective.size(moved),
-        converged=converged & values.isfinite(), gradient_evaluations=evaluations,
+        converged=found.converged & found.values.isfinite(), disagreement=found.disagreement,
+        gradient_evaluations=found.evaluations,
         divergence_name=name, penalty=objective.penalty,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -16,6 +17,11 @@ from vaeaudit.geometry.modes import Function, forward_mode, reverse_mode, say_on
 BYTES_OF_ONE = 2**30
 SMALL_SIDE = 2048
 """Largest Gram matrix that is decomposed exactly."""
+_PRODUCTS, _PRODUCTS_A_PAIR = 60, 10
+"""With a Jacobian or its transpose, for so many leading eigenpairs: as counted on small models."""
+_ROWS_A_PRODUCT = 2
+"""Rows of a Jacobian in the time of a product, where so many are taken at once: 1 to 2 as measured on convolutional
+models, 3 to 10 on small dense ones, where either way takes milliseconds."""
 _COPIES = 6
 """Of a Jacobian in its own precision, while it becomes a float64 factor and a Gram matrix."""
 
@@ -61,6 +67,11 @@ class Passes:
         """Whether the Jacobian can be held and its Gram matrix decomposed."""
         return min(self.outputs, self.inputs) <= SMALL_SIDE and 4 * self.outputs * self.inputs <= BYTES_OF_ONE
 
+    def outweighs(self, top: int | None) -> bool:
+        """Whether the Jacobian takes longer than the products for its `top` leading eigenpairs."""
+        products = inf if top is None else _PRODUCTS + _PRODUCTS_A_PAIR * top
+        return min(self.outputs, self.inputs) > min(_ROWS_A_PRODUCT, self.directions) * products
+
 
 def encoder_jacobians(
     ae: Autoencoder, images: Tensor, *, spread: bool = True, memory: int | None = None, passes: Passes | None = None
@@ -78,7 +89,8 @@ def encoder_jacobians(
         ModelError: too large to be held.
         GradientError: no gradient reaches the input.
     """
-    posterior = ae.examine(images)
+    # of the spread alone a figure at every image is needed; a caller that planned has looked at the images already
+    posterior = ae.examine(images if spread or passes is None else images[:1])
     k = posterior.mean[0].numel()
     jacobian = batched_jacobian(encoder_heads(ae, spread=spread), images, memory=memory, passes=passes)
     if posterior.log_variance is None or not spread:
@@ -134,8 +146,9 @@ def planned(function: Function, inputs: Tensor, memory: int | None = None) -> Pa
     with torch.no_grad():
         outputs = function(inputs[:1]).shape[1]
     n = inputs[0].numel()
-    if not Passes(outputs=outputs, inputs=n, rows=1, directions=1).is_exact:
-        return Passes(outputs=outputs, inputs=n, rows=1, directions=1)
+    smallest = Passes(outputs=outputs, inputs=n, rows=1, directions=1)
+    if not smallest.is_exact:
+        return smallest
     budget, whole = memory_budget(inputs.device, memory), bytes_in_a_pass(inputs.device)
     cost, small = row_cost(function, inputs), min(outputs, n)
     directions = max(1, min(small, whole // cost.largest))

@@ -21,6 +21,7 @@ from vaeaudit.geometry.lanczos import Lanczos, Tridiagonal
 from vaeaudit.geometry.operators import MetricOperator
 
 TOLERANCE = 1e-4
+CONFIRMING_STEPS = 8
 _EVERY = 4
 _ROUNDING = 4
 
@@ -60,8 +61,8 @@ def leading_eigenpairs(
     *,
     generator: torch.Generator,
     tolerance: float = TOLERANCE,
-    most_steps: int | None = None,
-    confirm: int = 8,
+    at_most: int | None = None,
+    confirm: int = CONFIRMING_STEPS,
 ) -> LeadingPairs:
     """The `top` largest eigenvalues of A A' or A' A, whichever is smaller.
 
@@ -73,11 +74,11 @@ def leading_eigenpairs(
         top: how many.
         generator: of the start vectors, on the CPU.
         tolerance: residual to be reached, relative to each value.
-        most_steps: of each start, two products each; by default 40 + 10 `top`.
+        at_most: steps of each start, two products each; None for `most_steps(top)`.
         confirm: steps of the starts that look for further copies; 0 for none.
     """
     top = min(top, operator.size)
-    most = most_steps or 40 + 10 * top
+    most = at_most or most_steps(top)
     draw = _drawer(operator, generator)
     found = _from_one_start(operator.gram, draw, top, tolerance, (2 * top, most), operator.precision)
     for _ in range(top if confirm and operator.size > top and bool(found.converged.all()) else 0):
@@ -89,7 +90,18 @@ def leading_eigenpairs(
         # what the deflated operator hides of the residual: its share of those of the deflated vectors
         hidden = found.error.norm(dim=1, keepdim=True)
         found = found.merged(replace(more, error=more.error + hidden), top)
-    return found
+    return found if operator.doubt is None else _doubted(found, operator, operator.doubt)
+
+
+def _doubted(found: LeadingPairs, operator: MetricOperator, doubt: Callable[[Tensor], Tensor]) -> LeadingPairs:
+    """With two standard errors of what is estimated in the operator itself, to first order."""
+    vectors = [operator.lifted(one) for one in found.vectors.unbind(1)]
+    return replace(found, error=found.error + 2 * torch.stack([doubt(one) for one in vectors], 1))
+
+
+def most_steps(top: int) -> int:
+    """Lanczos steps after which `top` eigenvalues that have not converged are reported as they are."""
+    return 40 + 10 * top
 
 
 def _drawer(operator: MetricOperator, generator: torch.Generator) -> Callable[[], Tensor]:

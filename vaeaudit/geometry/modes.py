@@ -100,6 +100,10 @@ def reverse_mode(function: Function, inputs: Tensor, at_once: int) -> Tensor:
 def _pulled_together(outputs: Tensor, inputs: Tensor, at_once: int) -> Tensor:
     batch, count = outputs.shape
     basis = torch.eye(count, dtype=outputs.dtype, device=outputs.device)
+    if at_once >= count:
+        every = basis[:, None].expand(-1, batch, -1)
+        (pulled,) = torch.autograd.grad(outputs, inputs, every, retain_graph=True, is_grads_batched=True)
+        return pulled.flatten(2).transpose(0, 1)
     whole = torch.empty(batch, count, inputs[0].numel(), dtype=inputs.dtype, device=inputs.device)
     for start in range(0, count, at_once):
         some = basis[start : start + at_once, None].expand(-1, batch, -1)

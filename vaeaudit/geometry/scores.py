@@ -62,8 +62,12 @@ def effective_rank(eigenvalues: Tensor) -> Tensor:
 
 def entropy_khan2022(eigenvalues: Tensor) -> Tensor:
     """What the code of Khan and Storkey (2022) reports as entropy, `(batch,)`: normalised by the maximum; blind to scale."""
-    s = eigenvalues / eigenvalues[:, :1]
-    return -(s * (s + _KHAN_OFFSET).log()).sum(1)
+    return khan_term(eigenvalues / eigenvalues[:, :1]).sum(1)
+
+
+def khan_term(shares: Tensor) -> Tensor:
+    """What an eigenvalue adds to `entropy_khan2022`, by its share of the largest."""
+    return -shares * (shares + _KHAN_OFFSET).log()
 
 
 def log_pseudo_determinant(eigenvalues: Tensor, error: Tensor) -> Tensor:

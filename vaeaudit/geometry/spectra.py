@@ -21,7 +21,7 @@ from vaeaudit.geometry.jacobians import (
     encoder_jacobians,
     planned,
 )
-from vaeaudit.geometry.leading import leading_eigenpairs
+from vaeaudit.geometry.leading import leading_eigenpairs, most_steps
 from vaeaudit.geometry.operators import (
     DECODER_METRICS,
     ENCODER_METRICS,
@@ -42,6 +42,7 @@ class _Request:
     eigenvectors: bool
     memory: int | None
     seed: int
+    steps: int | None
 
     def exact(self, factor: Tensor, event: torch.Size) -> Spectrum:
         return spectrum_of(
@@ -51,7 +52,7 @@ class _Request:
 
 def encoder_spectrum(
     ae: Autoencoder, images: Tensor, metric: str = "wasserstein", top: int | None = None, *,
-    eigenvectors: bool = False, memory: int | None = None, seed: int = 0,
+    eigenvectors: bool = False, memory: int | None = None, seed: int = 0, steps: int | None = None,
 ) -> Spectrum:  # fmt: skip
     """Spectrum of the encoder's pullback metric at images.
 
@@ -59,8 +60,9 @@ def encoder_spectrum(
     and the local squared 2-Wasserstein distance. `mean`: J_mu' J_mu. `fisher`:
     J_mu' Sigma^-1 J_mu + 2 J_logsigma' J_logsigma, where KL = d' F d / 2.
 
-    Where both sides of the Jacobian exceed `jacobians.SMALL_SIDE`, or it does not fit, the `top` leading
-    eigenpairs come from products with the Jacobian and its transpose, each with an error of its own.
+    Where both sides of the Jacobian exceed `jacobians.SMALL_SIDE`, or it does not fit, or its rows would take
+    longer, the `top` leading eigenpairs come from products with the Jacobian and its transpose, each with an
+    error of its own.
 
     Args:
         ae: the model.
@@ -70,12 +72,14 @@ def encoder_spectrum(
         eigenvectors: whether to compute eigenvectors in input space.
         memory: bytes that may be used; None for a share of what is found to be free.
         seed: of the start vectors where products are used.
+        steps: most Lanczos steps of a start vector there, two products each, four of a round trip; None for
+            40 + 10 `top`. With fewer than it takes the errors are larger, and `converged` says so.
 
     Raises:
         OptionError: unknown metric, `fisher` for a deterministic code, or a bad `top`.
         ModelError: the Jacobian is too large to be held and `top` is None.
     """
-    request = _request(ae, metric, ENCODER_METRICS, top, eigenvectors, memory, seed)
+    request = _request(ae, metric, ENCODER_METRICS, top, eigenvectors, memory, seed, steps)
     points, spread = placed(ae, images), metric != "mean"
 
     def exact(part: Tensor) -> Spectrum:
@@ -91,6 +95,7 @@ def encoder_spectrum(
 def decoder_spectrum(
     ae: Autoencoder, latents: Tensor, top: int | None = None, *,
     metric: str = "decoder", eigenvectors: bool = False, memory: int | None = None, seed: int = 0,
+    steps: int | None = None,
 ) -> Spectrum:  # fmt: skip
     """Spectrum of the decoder's pullback metric at latents `(batch, *latent)`.
 
@@ -98,7 +103,7 @@ def decoder_spectrum(
     deviation s, and J_g' J_g otherwise (definitions row 22). `decoder_mean`: J_g' J_g in any case, the
     squared distance of reconstructions. Other arguments as `encoder_spectrum`.
     """
-    request = _request(ae, metric, DECODER_METRICS, top, eigenvectors, memory, seed)
+    request = _request(ae, metric, DECODER_METRICS, top, eigenvectors, memory, seed, steps)
     points, spread = placed(ae, latents), metric == "decoder"
 
     def exact(part: Tensor) -> Spectrum:
@@ -112,15 +117,17 @@ def decoder_spectrum(
 def round_trip_spectrum(
     ae: Autoencoder, images: Tensor, top: int | None = None, *,
     metric: str = "round_trip", eigenvectors: bool = False, memory: int | None = None, seed: int = 0,
+    steps: int | None = None,
 ) -> Spectrum:  # fmt: skip
     """Spectrum of the metric from input to reconstruction at images (definitions row 23).
 
     `round_trip`: J_mu' G J_mu + J_sigma' diag(diag G) J_sigma with G the `decoder` metric at the posterior
     mean, the second moment of the sampled reconstruction's Jacobian. `round_trip_mean`: J_r' J_r with
-    r = g(mu(x)), the squared distance of mean reconstructions, and the one that can be had by products
-    for a stochastic code. Other arguments as `encoder_spectrum`.
+    r = g(mu(x)), the squared distance of mean reconstructions. By products, diag G is exact up to
+    `operators.NORM_PROBES` latents; of more it is estimated, and two standard errors of what that does to an
+    eigenvalue are part of its error. Other arguments as `encoder_spectrum`.
     """
-    request = _request(ae, metric, ROUND_TRIP_METRICS, top, eigenvectors, memory, seed)
+    request = _request(ae, metric, ROUND_TRIP_METRICS, top, eigenvectors, memory, seed, steps)
     points, spread = placed(ae, images), metric == "round_trip"
 
     def exact(part: Tensor) -> Spectrum:
@@ -142,15 +149,19 @@ def round_trip_spectrum(
 
 def _request(
     ae: Autoencoder, metric: str, known: tuple[str, ...], top: int | None, eigenvectors: bool, memory: int | None,
-    seed: int,
+    seed: int, steps: int | None,
 ) -> _Request:  # fmt: skip
     if metric not in known:
         raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(known)}")
-    return _Request(ae=ae, metric=metric, top=checked_top(top), eigenvectors=eigenvectors, memory=memory, seed=seed)
+    if steps is not None and not steps >= 1:
+        raise OptionError(f"steps expects at least 1, got {steps}")
+    return _Request(
+        ae=ae, metric=metric, top=checked_top(top), eigenvectors=eigenvectors, memory=memory, seed=seed, steps=steps
+    )  # fmt: skip
 
 
 def _measured(request: _Request, points: Tensor, passes: Passes, exact: Callable[[Tensor], Spectrum]) -> Spectrum:
-    if passes.is_exact:
+    if _holds(passes, request.metric, request.top):
         return Spectrum.joined(in_chunks(exact, points, passes.rows))
     if request.top is None:
         raise ModelError(
@@ -161,17 +172,39 @@ def _measured(request: _Request, points: Tensor, passes: Passes, exact: Callable
     return Spectrum.joined(in_chunks(lambda part: _by_products(request, part), points, _together(passes, request)))
 
 
+def _holds(passes: Passes, metric: str, top: int | None) -> bool:
+    # products only estimate the norms in a round trip's sigma term, so there Jacobians are held while they can be
+    return passes.is_exact and (metric == "round_trip" or not passes.outweighs(top))
+
+
+def are_held(ae: Autoencoder, images: Tensor, metric: str, top: int | None = None) -> bool:
+    """Whether a metric of images is had from Jacobians that are held, and not from products with them.
+
+    Args:
+        ae: the model, at rest.
+        images: `(batch, *event)`, of which the first is looked at.
+        metric: of encoder or round trip.
+        top: how many leading eigenpairs are wanted; None for the whole spectrum.
+    """
+    spread = metric not in ("mean", "round_trip_mean")
+    encoder = planned(encoder_heads(ae, spread=spread), images)
+    if metric not in ROUND_TRIP_METRICS:
+        return _holds(encoder, metric, top)
+    decoder = planned(decoder_heads(ae, spread=spread), ae.examine(images[:1]).mean)
+    return decoder.is_exact and _holds(encoder, metric, top)
+
+
 def _together(passes: Passes, request: _Request) -> int:
     """Points at once: as many as keep their Lanczos vectors within the budget."""
     budget = memory_budget(torch.device(request.ae.device or "cpu"), request.memory)
-    steps = 50 + 10 * (request.top or 1)
+    steps = 10 + (request.steps or most_steps(request.top or 1))
     return max(1, min(64, budget // (8 * steps * min(passes.outputs, passes.inputs))))
 
 
 def _by_products(request: _Request, points: Tensor) -> Spectrum:
-    operator = metric_operator(request.ae, points, request.metric, request.memory)
+    operator = metric_operator(request.ae, points, request.metric, request.memory, seed=request.seed)
     generator = torch.Generator().manual_seed(request.seed)
-    pairs = leading_eigenpairs(operator, request.top or 1, generator=generator)
+    pairs = leading_eigenpairs(operator, request.top or 1, generator=generator, at_most=request.steps)
     vectors = _lifted(operator, pairs.vectors, points.shape[1:]) if request.eigenvectors else None
     return Spectrum(
         eigenvalues=pairs.values, eigenvectors=vectors, error=pairs.error, metric=request.metric,

@@ -1,7 +1,7 @@
 """Batched optimisation: mathematics alone, nothing about autoencoders."""
 
 from vaeaudit.optimize.ascent import Maximum, ascend
-from vaeaudit.optimize.lbfgs import REASONS, BoxLBFGS, Minimum, minimize
+from vaeaudit.optimize.lbfgs import REASONS, BoxLBFGS, Minimum, follow, minimize, squared
 from vaeaudit.optimize.projection import project_l2, project_linf, stretch_l2
 
 __all__ = [
@@ -10,8 +10,10 @@ __all__ = [
     "Maximum",
     "Minimum",
     "ascend",
+    "follow",
     "minimize",
     "project_l2",
     "project_linf",
+    "squared",
     "stretch_l2",
 ]

@@ -1,10 +1,11 @@
-"""Batched limited-memory quasi-Newton minimisation in a box: one independent problem a row.
+"""Batched limited-memory quasi-Newton minimisation in a box: one independent path of problems a row.
 
-Each tick evaluates every unfinished row once, at that row's own trial point; a row whose trial is
-accepted moves on, one whose trial is refused shortens its step. The direction is the projected
-quasi-Newton step of Bertsekas (1982): coordinates that rest on a bound and are pushed against it
-are held, and the inverse BFGS matrix is built on the free ones alone, in the compact form of
-Byrd, Nocedal and Schnabel (1994, eq. 3.1), whose small matrices are solved in float64.
+A row minimises f(x) + w P(|x|^2) for one weight w after another, each from the solution of the one before
+and with what it has learnt of f's curvature; rows neither wait for each other nor influence each other. Each
+tick evaluates every row in flight once, at that row's own trial point: a row whose trial is accepted moves
+on, one whose trial is refused takes a shorter and more cautious step. Coordinates that rest on a bound and
+are pushed against it are held; the step is that of `vaeaudit.optimize.curvature` on all others, projected
+onto the box, which makes it a two-metric projection (Bertsekas 1982) with an exact subspace minimisation.
 """
 
 from __future__ import annotations
@@ -16,14 +17,22 @@ import torch
 from torch import Tensor
 
 from vaeaudit.errors import OptionError
+from vaeaudit.optimize.curvature import Curvature
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`(points (rows, n), problem (rows,)) -> (values (rows,) float64, gradients (rows, n))`."""
+Penalty = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""P and its derivative at |x|^2: `(squares (rows,), problem (rows,)) -> (values (rows,), slopes (rows,))`, float64."""
 
 ARMIJO = 1e-4
-CURVATURE = 1e-8
-COMPACT_EVERY = 4
-"""Ticks between two looks at which rows have finished: the only host-device synchronisation."""
+REFUSALS = 10
+"""Trials refused in a row after which the direction is given up."""
+LOOK_EVERY = 4
+"""Ticks between two looks at which rows have finished, away from the CPU: the only host-device synchronisation."""
+IN_FLIGHT = {"cpu": 256}
+IN_FLIGHT_ELSEWHERE = 2**14
+STATE_BYTES = 2**30
+"""Memory for the rows in flight; the others wait for a place."""
 RUNNING, DECREASE, GRADIENT, STUCK, BUDGET, NON_FINITE = range(6)
 REASONS = (
     "running",
@@ -33,6 +42,9 @@ REASONS = (
     "the budget of evaluations ran out: raise max_evaluations",
     "the objective is not finite at the start",
 )
+_CAUTIOUS = 0.1
+"""Length of a step without any memory, as a share of the box's diagonal."""
+_FLATTEST = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +53,16 @@ class BoxLBFGS:
 
     Attributes:
         memory: correction pairs kept a row.
-        max_evaluations: gradient evaluations a row may spend.
-        tolerance: a row has converged when its objective fell by less than this fraction
-            over `patience` accepted steps, or when its projected gradient is this fraction
-            of the gradient it started with.
+        max_evaluations: gradient evaluations that a row may spend on one problem.
+        tolerance: a problem is solved when `patience` accepted steps one after the other each lower
+            the objective by less than this fraction of it.
         patience: see `tolerance`.
     """
 
     memory: int = 8
     max_evaluations: int = 500
     tolerance: float = 1e-6
-    patience: int = 6
+    patience: int = 3
 
     def __post_init__(self) -> None:
         for name, smallest in (("memory", 1), ("max_evaluations", 1), ("patience", 1)):
@@ -63,13 +74,13 @@ class BoxLBFGS:
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """What came of each row.
+    """What came of each problem; `...` is `rows`, or `rows, weights` along a path.
 
     Attributes:
-        point: last accepted point, at most a rounding error above the best seen, `(rows, n)`.
-        value: objective there, `(rows,)`, float64.
-        reason: why the row stopped, index into `REASONS`, `(rows,)`.
-        evaluations: gradient evaluations spent, `(rows,)`.
+        point: last accepted point, at most a rounding error above the best seen, `(..., n)`.
+        value: objective there, `(...)`, float64.
+        reason: why it stopped, index into `REASONS`, `(...)`.
+        evaluations: gradient evaluations spent, `(...)`.
     """
 
     point: Tensor
@@ -79,34 +90,13 @@ class Minimum:
 
     @property
     def converged(self) -> Tensor:
-        """Rows that stopped for a reason other than an exhausted budget, `(rows,)`."""
+        """Problems that stopped for a reason other than an exhausted budget, `(...)`."""
         return (self.reason == DECREASE) | (self.reason == GRADIENT) | (self.reason == STUCK)
 
 
-@dataclass(kw_only=True)
-class _State:
-    """The unfinished rows; every field has one entry a row."""
-
-    problem: Tensor
-    lower: Tensor
-    upper: Tensor
-    point: Tensor
-    value: Tensor
-    gradient: Tensor
-    direction: Tensor
-    step: Tensor
-    s: Tensor
-    y: Tensor
-    age: Tensor
-    newest: Tensor
-    recent: Tensor
-    scale: Tensor
-    steepest: Tensor
-    evaluations: Tensor
-    reason: Tensor
-
-    def select(self, rows: Tensor) -> _State:
-        return _State(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+def squared(squares: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    """The penalty |x|^2."""
+    return squares, torch.ones_like(squares)
 
 
 def minimize(
@@ -116,7 +106,7 @@ def minimize(
 
     Args:
         objective: value and gradient at each row's point; `problem` tells which rows are asked for,
-            since finished rows leave the batch. Rows must not influence each other.
+            since rows enter and leave the batch. Rows must not influence each other.
         start: starting points, `(rows, n)`; clipped into the box.
         lower: lower bounds, `(rows, n)`.
         upper: upper bounds, `(rows, n)`.
@@ -125,183 +115,269 @@ def minimize(
     Returns:
         For each row the point it came to, its value, why it stopped and what it cost.
     """
+    path = follow(objective, start, lower, upper, torch.zeros_like(start[:, :1], dtype=torch.float64), solver)
+    return Minimum(
+        point=path.point[:, 0], value=path.value[:, 0], reason=path.reason[:, 0], evaluations=path.evaluations[:, 0]
+    )
+
+
+def follow(
+    objective: Objective, start: Tensor, lower: Tensor, upper: Tensor, weights: Tensor,
+    solver: BoxLBFGS | None = None, *, penalty: Penalty = squared,
+) -> Minimum:  # fmt: skip
+    """Minimise each row's objective plus a weighted penalty, for one weight after another.
+
+    Args:
+        objective: as for `minimize`, without the penalty.
+        start: starting points, `(rows, n)`; clipped into the box.
+        lower: lower bounds, `(rows, n)`.
+        upper: upper bounds, `(rows, n)`.
+        weights: of the penalty, in the order in which each row takes them, at least 0, `(rows, weights)`, float64.
+        solver: settings.
+        penalty: P, a function of the squared length.
+
+    Returns:
+        For each row and weight the point it came to, its value, why it stopped and what it cost.
+    """
     solver = solver or BoxLBFGS()
-    state = _begin(objective, start, lower, upper, solver)
-    best = Minimum(
-        point=state.point.clone(), value=state.value.clone(),
-        reason=state.reason.clone(), evaluations=state.evaluations.clone(),
+    shape = weights.shape
+    found = Minimum(
+        point=start.new_zeros(*shape, start.shape[-1]), value=torch.full_like(weights, torch.inf),
+        reason=torch.full(shape, NON_FINITE, device=start.device),
+        evaluations=torch.zeros(shape, dtype=torch.long, device=start.device),
     )  # fmt: skip
+    flight = _Flight(
+        start=start, lower=lower, upper=upper, weights=weights, found=found, memory=solver.memory,
+        places=_places(lower, solver.memory),
+    )  # fmt: skip
+    state = flight.begin()
+    look_every = 1 if start.device.type == "cpu" else LOOK_EVERY
     tick = 0
     while len(state.problem):
-        _tick(objective, state, solver)
+        _tick(objective, penalty, state, solver)
         tick += 1
-        if tick % COMPACT_EVERY == 0:
-            state = _retire(state, best)
-    return best
+        if tick % look_every == 0:
+            state = flight.look(state)
+    return found
 
 
-def _begin(objective: Objective, start: Tensor, lower: Tensor, upper: Tensor, solver: BoxLBFGS) -> _State:
-    rows, n = start.shape
-    problem = torch.arange(rows, device=start.device)
-    point = start.clamp(lower, upper)
-    value, gradient = objective(point, problem)
-    memory = start.new_zeros(rows, solver.memory, n)
-    flat = start.new_zeros(rows, dtype=torch.float64)
-    finite = value.isfinite() & gradient.isfinite().all(1)
-    state = _State(
-        problem=problem, lower=lower, upper=upper, point=point, value=value, gradient=gradient,
-        direction=torch.zeros_like(point), step=torch.ones_like(flat),
-        s=memory, y=memory.clone(), age=torch.zeros(rows, solver.memory, dtype=torch.long, device=start.device),
-        newest=torch.zeros_like(problem), recent=value[:, None].repeat(1, solver.patience),
-        scale=_projected(point, gradient, lower, upper), steepest=torch.ones_like(finite),
-        evaluations=torch.ones_like(problem), reason=torch.where(finite, RUNNING, NON_FINITE),
-    )  # fmt: skip
-    state.reason = torch.where(finite & (state.scale == 0), GRADIENT, state.reason)
-    _set_direction(state, torch.ones_like(finite), torch.zeros_like(finite))
-    return state
+def _places(start: Tensor, memory: int) -> int:
+    most = IN_FLIGHT.get(start.device.type, IN_FLIGHT_ELSEWHERE)
+    row = (3 * memory + 16) * start.shape[1] * start.element_size()
+    return max(1, min(most, STATE_BYTES // max(row, 1)))
 
 
-def _projected(point: Tensor, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Largest entry of the gradient over coordinates that may still move, `(rows,)`."""
-    return torch.where(_free(point, gradient, lower, upper), gradient, 0).abs().amax(1).double()
+@dataclass(kw_only=True)
+class _State:
+    """The rows in flight; every field has one entry a row."""
+
+    problem: Tensor
+    stage: Tensor
+    weight: Tensor
+    lower: Tensor
+    upper: Tensor
+    width: Tensor
+    point: Tensor
+    value: Tensor
+    gradient: Tensor
+    fresh: Tensor
+    curvature: Curvature
+    step: Tensor
+    damping: Tensor
+    refused: Tensor
+    settled: Tensor
+    evaluations: Tensor
+    total: Tensor
+    reason: Tensor
+
+    def select(self, rows: Tensor) -> _State:
+        return _State(**{
+            f.name: getattr(self, f.name).select(rows) if f.name == "curvature" else getattr(self, f.name)[rows]
+            for f in fields(self)
+        })  # fmt: skip
+
+    def put(self, places: Tensor, rows: _State) -> None:
+        """Let other rows take these places."""
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(rows, field.name)
+            if field.name == "curvature":
+                mine.age[places] = 0
+                mine.newest[places] = 0
+            else:
+                mine[places] = theirs
+
+
+@dataclass(kw_only=True)
+class _Flight:
+    """Which rows are in flight: those that finish make place for those that wait."""
+
+    start: Tensor
+    lower: Tensor
+    upper: Tensor
+    weights: Tensor
+    found: Minimum
+    memory: int
+    places: int
+    entered: int = 0
+
+    def begin(self) -> _State:
+        rows = self._next(self.places)
+        return self._rows(rows, Curvature.none(self.lower[rows], self.memory))
+
+    def _next(self, count: int) -> Tensor:
+        first, self.entered = self.entered, min(self.entered + count, len(self.start))
+        return torch.arange(first, self.entered, device=self.start.device)
+
+    def _start(self, rows: Tensor, stage: Tensor) -> Tensor:
+        return self.start[rows] if self.start.ndim == 2 else self.start[rows, stage]
+
+    def _rows(self, rows: Tensor, curvature: Curvature) -> _State:
+        zeros = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+        lower, upper = self.lower[rows], self.upper[rows]
+        point = self._start(rows, torch.zeros_like(rows)).clamp(lower, upper)
+        return _State(
+            problem=rows, stage=torch.zeros_like(rows), weight=self.weights[rows, 0], lower=lower, upper=upper,
+            width=torch.linalg.vector_norm((upper - lower).clamp(max=1), dim=1).double(), point=point,
+            value=zeros + torch.inf, gradient=torch.zeros_like(point), fresh=torch.ones_like(rows, dtype=torch.bool),
+            curvature=curvature, step=zeros, damping=zeros + torch.nan, refused=torch.zeros_like(rows),
+            settled=torch.zeros_like(rows), evaluations=torch.zeros_like(rows), total=zeros + torch.inf,
+            reason=torch.full_like(rows, RUNNING),
+        )  # fmt: skip
+
+    def look(self, state: _State) -> _State:
+        """Write solved problems out, let their rows go on or leave, and fill the places that fall free."""
+        solved = torch.nonzero(state.reason != RUNNING)[:, 0]
+        if not len(solved):
+            return state
+        self._write(state, solved)
+        stage = state.stage[solved] + 1
+        goes_on = (stage < self.weights.shape[1]) & (state.reason[solved] != NON_FINITE)
+        self._advance(state, solved[goes_on], stage[goes_on])
+        free = solved[~goes_on]
+        rows = self._next(len(free))
+        if len(rows):
+            state.put(free[: len(rows)], self._rows(rows, state.curvature))
+        idle = torch.nonzero(state.reason == RUNNING)[:, 0]
+        return state.select(idle) if len(idle) < 0.8 * len(state.problem) or not len(idle) else state
+
+    def _write(self, state: _State, solved: Tensor) -> None:
+        at = state.problem[solved], state.stage[solved]
+        self.found.point[at] = state.point[solved]
+        self.found.value[at] = torch.where(state.reason[solved] == NON_FINITE, torch.inf, state.total[solved])
+        self.found.reason[at] = state.reason[solved]
+        self.found.evaluations[at] = state.evaluations[solved]
+
+    def _advance(self, state: _State, rows: Tensor, stage: Tensor) -> None:
+        state.stage[rows] = stage
+        state.weight[rows] = self.weights[state.problem[rows], stage]
+        state.step[rows] = 1.0
+        if self.start.ndim == 3:
+            point = self._start(state.problem[rows], stage)
+            state.point[rows] = torch.minimum(torch.maximum(point, state.lower[rows]), state.upper[rows])
+            state.value[rows] = torch.inf
+            state.fresh[rows] = True
+            state.step[rows] = 0.0
+        for counter in (state.refused, state.settled, state.evaluations):
+            counter[rows] = 0
+        state.reason[rows] = RUNNING
+
+
+def _tick(objective: Objective, penalty: Penalty, state: _State, solver: BoxLBFGS) -> None:
+    """Evaluate one trial point a row; accept it and turn, or take a more cautious step."""
+    running = state.reason == RUNNING
+    size, slope = penalty(_squares(state.point), state.problem)
+    state.total = torch.where(state.fresh, torch.inf, state.value + state.weight * size)
+    shift = 2 * state.weight * slope
+    gradient = torch.addcmul(state.gradient, state.point, shift.to(state.point.dtype)[:, None])
+    free = _free(state.point, gradient, state.lower, state.upper)
+    reduced = gradient * free
+    direction, plain, steepest = _direction(state, reduced, free, shift)
+    trial = torch.addcmul(state.point, direction, state.step.to(direction.dtype)[:, None])
+    trial = torch.minimum(torch.maximum(trial, state.lower), state.upper)
+    value, new_gradient = objective(trial, state.problem)
+    state.evaluations += running
+    moved = trial - state.point
+    fall = torch.linalg.vecdot(gradient, moved).double()
+    total = value + state.weight * penalty(_squares(trial), state.problem)[0]
+    finite = value.isfinite() & new_gradient.isfinite().all(1)
+    slack = torch.finfo(trial.dtype).eps * state.value.abs()
+    descends = (fall < 0) & (total <= state.total + ARMIJO * fall + slack)
+    accepted = running & finite & (state.fresh | descends)
+    refused = running & ~accepted & ~state.fresh
+
+    _judge(state, total, accepted, refused & (plain & ((-fall <= slack) | (state.refused >= REFUSALS))), solver)
+    vanished = (reduced == 0).all(1) & ~state.fresh & running
+    state.reason = torch.where(vanished, GRADIENT, state.reason)
+    state.reason = torch.where(state.fresh & running & ~finite, NON_FINITE, state.reason)
+    state.curvature.remember(moved, new_gradient - state.gradient, accepted & ~state.fresh)
+    _caution(state, total, fall, accepted, refused, finite, plain, steepest, slack)
+    keep = accepted[:, None]
+    state.point = torch.where(keep, trial, state.point)
+    state.gradient = torch.where(keep, new_gradient, state.gradient)
+    state.value = torch.where(accepted, value, state.value)
+    state.total = torch.where(accepted, total, state.total)
+    state.fresh = state.fresh & ~running
+
+
+def _squares(points: Tensor) -> Tensor:
+    squares: Tensor = torch.linalg.vecdot(points, points).double()
+    return squares
 
 
 def _free(point: Tensor, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    return ~(((point <= lower) & (gradient >= 0)) | ((point >= upper) & (gradient <= 0)))
+    """1 where a coordinate may move, 0 where it is pushed against the bound it rests on, `(rows, n)`."""
+    held = ((point <= lower) & (gradient >= 0)) | ((point >= upper) & (gradient <= 0))
+    return (~held).to(point.dtype)
 
 
-def _tick(objective: Objective, state: _State, solver: BoxLBFGS) -> None:
-    """Evaluate one trial point a row; accept it and turn, or shorten the step."""
-    trial = (state.point + state.step[:, None].to(state.point.dtype) * state.direction).clamp(state.lower, state.upper)
-    value, gradient = objective(trial, state.problem)
-    running = state.reason == RUNNING
-    state.evaluations += running
-    moved = trial - state.point
-    slope = (state.gradient.double() * moved.double()).sum(1)
-    slack = torch.finfo(trial.dtype).eps * state.value.abs()
-    finite = value.isfinite() & gradient.isfinite().all(1)
-    accepted = running & finite & (slope < 0) & (value <= state.value + ARMIJO * slope + slack)
-    forget = _shorten(state, running & ~accepted, value, slope, finite)
-    _remember(state, accepted, moved, gradient)
-    _advance(state, accepted, trial, value, gradient)
-    _judge(state, accepted, solver)
-    _set_direction(state, accepted | forget, forget)
+def _direction(state: _State, reduced: Tensor, free: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The step to try, which rows go along the gradient alone, and the upper estimate of the curvature.
 
-
-def _shorten(state: _State, refused: Tensor, value: Tensor, slope: Tensor, finite: Tensor) -> Tensor:
-    """Quadratic interpolation, held between a tenth and a half of the last step.
-
-    A row whose quasi-Newton direction fails at every length falls back on steepest descent once;
-    returns these rows, `(rows,)`.
+    In directions that no pair tells of, the objective may be as flat as the penalty or as steep as anywhere:
+    the damping between the two falls with every step that succeeds at once and rises with every refusal.
     """
-    curvature = 2 * (value - state.value - slope)
-    factor = torch.where(finite & (curvature > 0), -slope / curvature, 0.1).nan_to_num(0.1).clamp(0.01, 0.5)
-    state.step = torch.where(refused, state.step * factor, state.step)
-    hopeless = refused & ((state.step < 1e-8) | (slope >= 0))
-    state.reason = torch.where(hopeless & state.steepest, STUCK, state.reason)
-    forget = hopeless & ~state.steepest
-    state.age = torch.where(forget[:, None], 0, state.age)
-    return forget
+    model = state.curvature.shifted(shift)
+    cautious = torch.linalg.vector_norm(reduced, dim=1).double() / (_CAUTIOUS * state.width).clamp_min(_FLATTEST)
+    steepest = torch.where(model.known, model.steepest, torch.maximum(cautious, shift)).clamp_min(_FLATTEST)
+    damping = torch.where(state.damping.isnan(), steepest, state.damping)
+    state.damping = torch.where(state.fresh, state.damping, damping)
+    theta = (shift + damping).clamp_min(1e-12 * steepest)
+    theta = torch.where((state.refused >= 4) | ~model.known, torch.maximum(theta, steepest), theta)
+    direction = model.step(reduced, free, theta)
+    uphill = torch.linalg.vecdot(direction, reduced) >= 0
+    plain = uphill | ~model.known
+    along = reduced / -steepest.to(reduced.dtype)[:, None]
+    return torch.where(plain[:, None], along, direction), plain, steepest
 
 
-def _remember(state: _State, accepted: Tensor, moved: Tensor, gradient: Tensor) -> None:
-    """Put the new pair in the place of the oldest one."""
-    change = gradient - state.gradient
-    product = (moved * change).sum(1)
-    useful = accepted & (product > CURVATURE * moved.norm(dim=1) * change.norm(dim=1))
-    slot = state.age.argmin(1)
-    rows = torch.arange(len(slot), device=slot.device)
-    unit = change.norm(dim=1).clamp_min(torch.finfo(change.dtype).tiny)[:, None]
-    keep = ~useful
-    state.s[rows, slot] = torch.where(keep[:, None], state.s[rows, slot], moved / unit)
-    state.y[rows, slot] = torch.where(keep[:, None], state.y[rows, slot], change / unit)
-    state.newest = state.newest + useful
-    state.age[rows, slot] = torch.where(keep, state.age[rows, slot], state.newest)
-
-
-def _advance(state: _State, accepted: Tensor, trial: Tensor, value: Tensor, gradient: Tensor) -> None:
-    state.point = torch.where(accepted[:, None], trial, state.point)
-    state.gradient = torch.where(accepted[:, None], gradient, state.gradient)
-    state.value = torch.where(accepted, value, state.value)
-    state.recent = torch.where(
-        accepted[:, None], torch.cat([state.recent[:, 1:], state.value[:, None]], 1), state.recent
-    )
-    state.step = torch.where(accepted, 1.0, state.step)
-
-
-def _judge(state: _State, accepted: Tensor, solver: BoxLBFGS) -> None:
-    first, last = state.recent[:, 0], state.recent[:, -1]
-    settled = first - last <= solver.tolerance * torch.maximum(first.abs(), last.abs())
-    flat = _projected(state.point, state.gradient, state.lower, state.upper) <= solver.tolerance * state.scale
-    settled &= state.newest >= solver.patience
+def _judge(state: _State, total: Tensor, accepted: Tensor, hopeless: Tensor, solver: BoxLBFGS) -> None:
+    """Say which problems are solved or given up."""
     running = state.reason == RUNNING
-    state.reason = torch.where(running & accepted & settled, DECREASE, state.reason)
-    state.reason = torch.where(running & accepted & flat, GRADIENT, state.reason)
+    small = state.total - total <= solver.tolerance * total.abs()
+    state.settled = torch.where(accepted & ~state.fresh, torch.where(small, state.settled + 1, 0), state.settled)
+    state.reason = torch.where(running & accepted & (state.settled >= solver.patience), DECREASE, state.reason)
+    state.reason = torch.where(running & hopeless, STUCK, state.reason)
     spent = (state.reason == RUNNING) & (state.evaluations >= solver.max_evaluations)
     state.reason = torch.where(spent, BUDGET, state.reason)
 
 
-def _set_direction(state: _State, turning: Tensor, forget: Tensor) -> None:
-    """New directions for the rows that turn; a row without memory starts at a cautious length."""
-    free = _free(state.point, state.gradient, state.lower, state.upper)
-    reduced = torch.where(free, state.gradient, 0)
-    direction = -torch.where(free, _inverse_hessian_times(state, free, reduced), 0)
-    uphill = (direction * reduced).sum(1) >= 0
-    plain = (state.newest == 0) | uphill | forget
-    direction = torch.where(plain[:, None], -reduced, direction)
-    state.direction = torch.where(turning[:, None], direction, state.direction)
-    width = (state.upper - state.lower).clamp(max=1).norm(dim=1).double()
-    length = reduced.norm(dim=1).double().clamp_min(1e-300)
-    state.step = torch.where(turning & plain, torch.minimum(0.1 * width, torch.ones_like(width)) / length, state.step)
-    state.steepest = torch.where(turning, plain, state.steepest)
+def _caution(
+    state: _State, total: Tensor, fall: Tensor, accepted: Tensor, refused: Tensor, finite: Tensor,
+    plain: Tensor, steepest: Tensor, slack: Tensor,
+) -> None:  # fmt: skip
+    """Set the length of the next step and the damping; a direction refused at every length is forgotten.
 
-
-def _inverse_hessian_times(state: _State, free: Tensor, vector: Tensor) -> Tensor:
-    """Compact inverse BFGS matrix on the free coordinates, times `vector`, `(rows, n)`."""
-    order = state.age.argsort(1)
-    masked = state.s * free[:, None]
-    sy = (masked @ state.y.mT).double()
-    yy = ((state.y * free[:, None]) @ state.y.mT).double()
-    # vector on the left: with one row alone, matrix times vector would round differently than in company
-    sg = (vector[:, None] @ masked.mT).double()[:, 0]
-    yg = (vector[:, None] @ state.y.mT).double()[:, 0]
-    left, right, gamma = _compact_coefficients(order, state.age.gather(1, order) > 0, sy, yy, sg, yg)
-    dtype = vector.dtype
-    correction = (left[:, None].to(dtype) @ state.s + right[:, None].to(dtype) @ state.y)[:, 0]
-    return gamma[:, None].to(dtype) * vector + correction
-
-
-def _compact_coefficients(
-    order: Tensor, used: Tensor, sy: Tensor, yy: Tensor, sg: Tensor, yg: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of the stored s and y in H @ g, in storage order, and the scaling gamma of H's start."""
-    across = order[:, :, None].expand_as(sy)
-    down = order[:, None, :].expand_as(sy)
-    sy, yy = sy.gather(1, across).gather(2, down), yy.gather(1, across).gather(2, down)
-    sg, yg = sg.gather(1, order), yg.gather(1, order)
-    diagonal, squares = sy.diagonal(dim1=1, dim2=2), yy.diagonal(dim1=1, dim2=2)
-    used = used & (diagonal > CURVATURE * squares.clamp_min(1e-30))
-    pair = used[:, :, None] & used[:, None, :]
-    upper = torch.where(pair, sy.triu(), 0)
-    upper = upper + torch.diag_embed(torch.where(used, 0.0, 1.0).to(upper.dtype))
-    sg, yg = torch.where(used, sg, 0), torch.where(used, yg, 0)
-    last = (used * torch.arange(1, used.shape[1] + 1, device=used.device)).argmax(1, keepdim=True)
-    any_used = used.any(1)
-    gamma = torch.where(any_used, (diagonal / squares.clamp_min(1e-30)).gather(1, last)[:, 0], 1.0)
-    middle = torch.diag_embed(torch.where(used, diagonal, 0)) + gamma[:, None, None] * torch.where(pair, yy, 0)
-    p = torch.linalg.solve_triangular(upper, sg[:, :, None], upper=True)
-    inner = middle @ p - gamma[:, None, None] * yg[:, :, None]
-    on_s = torch.linalg.solve_triangular(upper.mT, inner, upper=False)[..., 0]
-    on_y = -gamma[:, None] * p[..., 0]
-    zeros = torch.zeros_like(on_s)
-    return zeros.scatter(1, order, on_s), zeros.scatter(1, order, on_y), gamma
-
-
-def _retire(state: _State, best: Minimum) -> _State:
-    """Write every row's current point out, and keep only the rows that still run."""
-    best.point[state.problem] = state.point
-    best.value[state.problem] = state.value
-    best.reason[state.problem] = state.reason
-    best.evaluations[state.problem] = state.evaluations
-    running = torch.nonzero(state.reason == RUNNING)[:, 0]
-    return state if len(running) > 0.8 * len(state.problem) else state.select(running)
+    Lengths are found by quadratic interpolation, held between a twentieth and a half of the last one.
+    """
+    curvature = 2 * (total - state.total - fall)
+    factor = torch.where(finite & (curvature > 0), -fall / curvature, 0.1).nan_to_num(0.1).clamp(0.05, 0.5)
+    at_once = accepted & (state.refused == 0) & ~state.fresh
+    raised = torch.minimum(torch.maximum(state.damping, 1e-3 * steepest) * 3, steepest)
+    state.damping = torch.where(at_once, 0.5 * state.damping, torch.where(refused, raised, state.damping))
+    state.step = torch.where(accepted, 1.0, torch.where(refused, state.step * factor, state.step))
+    state.refused = torch.where(accepted, 0, state.refused + refused)
+    lost = refused & ~plain & ((state.refused >= REFUSALS) | (fall >= 0) | (-fall <= slack))
+    state.curvature.forget(lost)
+    state.step = torch.where(lost, 1.0, state.step)
+    state.damping = torch.where(lost, torch.nan, state.damping)
+    state.refused = torch.where(lost, 0, state.refused)

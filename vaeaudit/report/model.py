@@ -27,7 +27,7 @@ from vaeaudit.score_names import DIRECTIONS, full_name, statistic_of
 from vaeaudit.statistics import CONFIDENCE, Estimate
 from vaeaudit.verdict import Bar, Verdict, check_bar, judge, level
 
-SCHEMA = 3
+SCHEMA = 4
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
 FOLDER_NAME = "vaeaudit-report"
 """Folder of a report where nobody says another."""
@@ -230,6 +230,20 @@ class Gallery:
     reconstructions: NDArray[np.float32]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one measurement asked of the user's model.
+
+    Attributes:
+        model_seconds: time that the model computed, forward and backward, of the measurement's own.
+        gradients: rows whose gradient through the model was computed; 0 where none was, and where the gradients
+            were not counted.
+    """
+
+    model_seconds: float
+    gradients: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Provenance:
     """Everything needed to repeat the run.
@@ -243,6 +257,7 @@ class Provenance:
         data: SHA-256 of the audited images.
         source: SHA-256 of a sample of the data they were drawn from, the same for every seed.
         seconds: wall-clock seconds of each measurement.
+        work: what each of them asked of the model; for some of the same names.
     """
 
     preset: str
@@ -253,6 +268,7 @@ class Provenance:
     data: str
     seconds: dict[str, float]
     source: str = ""
+    work: dict[str, Work] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,107 @@
+"""Work spread over threads: every chunk once, errors handed over, nothing left running."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from contextvars import ContextVar
+
+import pytest
+
+from vaeaudit.parallel import spread
+
+VARIABLE: ContextVar[int] = ContextVar("variable", default=0)
+
+
+def _ours() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("vaeaudit-")]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("chunks", [0, 1, 3, 40])
+def test_every_chunk_is_worked_off_once(workers: int, chunks: int) -> None:
+    found = list(spread(range(chunks), [lambda chunk: 10 * chunk] * workers))
+    assert sorted(found) == [(chunk, 10 * chunk) for chunk in range(chunks)]
+    assert not _ours()
+
+
+def test_workers_work_at_the_same_time() -> None:
+    meeting = threading.Barrier(3, timeout=60)
+    names = dict(spread("abc", [lambda _: (meeting.wait(), threading.current_thread().name)[1]] * 3))
+    assert len(set(names.values())) == 3
+
+
+def test_a_single_worker_works_here_and_only_when_asked() -> None:
+    seen: list[int] = []
+    parts = spread([1, 2, 3], [lambda chunk: (seen.append(chunk), threading.current_thread())[1]])
+    assert seen == []
+    assert next(parts) == (1, threading.current_thread())
+    assert seen == [1]
+
+
+def test_a_slow_worker_leaves_the_chunks_to_the_others() -> None:
+    rest_is_done, done = threading.Event(), []
+
+    def slow(chunk: int) -> str:
+        assert rest_is_done.wait(60)
+        return "slow"
+
+    def quick(chunk: int) -> str:
+        return "quick"
+
+    for _, who in spread(range(6), [slow, quick]):
+        done.append(who)
+        if done.count("quick") == 5:
+            rest_is_done.set()
+    assert sorted(done) == ["quick"] * 5 + ["slow"]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad row"), KeyboardInterrupt()])
+def test_an_error_is_handed_over_once_all_threads_have_ended(error: BaseException) -> None:
+    begun: list[int] = []
+
+    def work(chunk: int) -> int:
+        begun.append(chunk)
+        if chunk == 1:
+            raise error
+        return chunk
+
+    with pytest.raises(type(error)):
+        list(spread(range(1000), [work, work]))
+    assert not _ours()
+    assert len(begun) < 1000
+
+
+def test_who_stops_asking_waits_for_what_is_under_way() -> None:
+    under_way, ended, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def quick(chunk: int) -> int:
+        assert under_way.wait(60)
+        return chunk
+
+    def slow(chunk: int) -> int:
+        under_way.set()
+        assert go_on.wait(60)
+        ended.set()
+        return chunk
+
+    with contextlib.closing(spread(range(100), [quick, slow])) as parts:
+        next(parts)
+        go_on.set()
+    assert ended.is_set()
+    assert not _ours()
+
+
+def test_threads_see_the_callers_context_and_keep_their_own_changes() -> None:
+    token = VARIABLE.set(7)
+    try:
+
+        def work(chunk: int) -> int:
+            seen = VARIABLE.get()
+            VARIABLE.set(seen + 1)
+            return seen
+
+        assert {seen for _, seen in spread(range(2), [work] * 2)} <= {7, 8}
+        assert VARIABLE.get() == 7
+    finally:
+        VARIABLE.reset(token)

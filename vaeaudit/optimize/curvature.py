@@ -1,0 +1,173 @@
+"""What rows remember of their curvature, and the subspace step it leads to.
+
+Each row keeps its last few pairs of step s and change of gradient y = g(x + s) - g(x). They stand for the
+limited-memory BFGS matrix in its compact form, B = theta I - W M W' with W = [Y, theta S] (Byrd, Nocedal and
+Schnabel 1994, eq. 3.2). A known multiple of the identity in the Hessian is never learnt but added: y + shift s
+takes the place of y, so pairs stay valid when the shift changes. The step minimises the model over the free
+coordinates alone, the subspace minimisation of L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995, section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SMALLEST_COSINE = 1e-8
+"""A pair is used if s'y is above this fraction of |s| |y|: only then B stays positive definite."""
+_CACHED_BYTES = 2**22
+_TINY = torch.finfo(torch.float64).tiny
+
+
+@dataclass(kw_only=True)
+class Curvature:
+    """The pairs of each row; `m` is how many are kept.
+
+    Attributes:
+        pairs: y / |s|, then s / |s|, `(rows, 2 m, n)`.
+        gram: their inner products over all coordinates, `(rows, 2 m, 2 m)`, float64.
+        age: when each pair came, counted from 1; 0 where there is none, `(rows, m)`.
+        newest: age of the newest, `(rows,)`.
+    """
+
+    pairs: Tensor
+    gram: Tensor
+    age: Tensor
+    newest: Tensor
+
+    @classmethod
+    def none(cls, like: Tensor, memory: int) -> Curvature:
+        """No pairs yet for rows like these, `(rows, n)`."""
+        rows, n = like.shape
+        return cls(
+            pairs=like.new_zeros(rows, 2 * memory, n),
+            gram=like.new_zeros(rows, 2 * memory, 2 * memory, dtype=torch.float64),
+            age=torch.zeros(rows, memory, dtype=torch.long, device=like.device),
+            newest=torch.zeros(rows, dtype=torch.long, device=like.device),
+        )
+
+    def select(self, rows: Tensor) -> Curvature:
+        """These rows alone."""
+        return Curvature(
+            pairs=self.pairs[rows], gram=self.gram[rows], age=self.age[rows], newest=self.newest[rows]
+        )  # fmt: skip
+
+    def forget(self, rows: Tensor) -> None:
+        """Drop the pairs of the rows that are True, `(rows,)`."""
+        self.age.masked_fill_(rows[:, None], 0)
+
+    def remember(self, moved: Tensor, change: Tensor, rows: Tensor) -> None:
+        """Put the pair of the rows that are True in the place of their oldest; all `(rows, ...)`."""
+        memory = self.age.shape[1]
+        slot = self.age.argmin(1)
+        every = torch.arange(len(slot), device=slot.device)
+        unit = torch.linalg.vector_norm(moved, dim=1, keepdim=True).clamp_min(torch.finfo(moved.dtype).tiny)
+        places = torch.stack([slot, slot + memory], 1)
+        new = torch.stack([change / unit, moved / unit], 1)
+        new = torch.where(rows[:, None, None], new, self.pairs[every[:, None], places])
+        self.pairs[every[:, None], places] = new
+        (products,) = _batched(lambda a, b: ((a @ b.mT).double(),), new, self.pairs)
+        self.gram[every[:, None], places] = products
+        self.gram[every[:, None], :, places] = products
+        self.newest += rows
+        self.age[every, slot] = torch.where(rows, self.newest, self.age[every, slot])
+
+    def shifted(self, shift: Tensor) -> Model:
+        """The curvature with a multiple of the identity added to the Hessian, `(rows,)`, float64."""
+        memory = self.age.shape[1]
+        yy, sy, ss = _blocks(self.gram, memory, shift)
+        along = sy.diagonal(dim1=1, dim2=2)
+        squares = yy.diagonal(dim1=1, dim2=2)
+        lengths = squares.clamp_min(0).sqrt() * ss.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+        usable = (self.age > 0) & (along > SMALLEST_COSINE * lengths) & (along > _TINY)
+        newest = torch.where(usable, self.age, 0).argmax(1, keepdim=True)
+        steepest = (squares / along.clamp_min(_TINY)).gather(1, newest)[:, 0]
+        return Model(
+            curvature=self, shift=shift, usable=usable, known=usable.any(1), steepest=steepest, sy=sy, ss=ss
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The quadratic model of each row.
+
+    Attributes:
+        curvature: the pairs.
+        shift: multiple of the identity in the Hessian beside them, `(rows,)`.
+        usable: pairs of positive curvature, `(rows, m)`.
+        known: rows with such a pair, `(rows,)`.
+        steepest: y'y / s'y of the newest one, an upper estimate of the curvature, `(rows,)`.
+        sy: s_i'y_j with the shift, `(rows, m, m)`.
+        ss: s_i's_j, `(rows, m, m)`.
+    """
+
+    curvature: Curvature
+    shift: Tensor
+    usable: Tensor
+    known: Tensor
+    steepest: Tensor
+    sy: Tensor
+    ss: Tensor
+
+    def step(self, gradient: Tensor, free: Tensor, theta: Tensor) -> Tensor:
+        """Minimiser of the model over the free coordinates, as a step, `(rows, n)`.
+
+        Args:
+            gradient: zero on coordinates that are not free, `(rows, n)`.
+            free: 1 where a coordinate may move, else 0, `(rows, n)`.
+            theta: curvature in all directions that no pair tells of, positive, `(rows,)`.
+        """
+        pairs = self.curvature.pairs
+        gram, slopes = _batched(_masked_products, pairs, free, gradient)
+        weights = self._weights(gram, slopes, theta).to(gradient.dtype)
+        correction = (weights[:, None] @ pairs)[:, 0]
+        return correction.mul_(free).add_(gradient).div_(-theta.to(gradient.dtype)[:, None])
+
+    def _weights(self, gram: Tensor, slopes: Tensor, theta: Tensor) -> Tensor:
+        """Weights of the pairs in -theta times the step, beside the gradient, `(rows, 2 m)`.
+
+        With W and g on the free coordinates, the step is -(g + W (theta M^-1 - W'W)^-1 W'g) / theta.
+        """
+        memory = self.usable.shape[1]
+        yy, sy, ss = _blocks(gram, memory, self.shift)
+        along, across = slopes[:, :memory] + self.shift[:, None] * slopes[:, memory:], slopes[:, memory:]
+        both = self.usable[:, :, None] & self.usable[:, None, :]
+        age, wide = self.curvature.age, theta[:, None, None]
+        later = torch.where(both & (age[:, :, None] > age[:, None, :]), self.sy, 0)
+        upper_left = torch.diag_embed(torch.where(self.usable, self.sy.diagonal(dim1=1, dim2=2), 1.0))
+        lower_right = torch.where(both, self.ss, 0) + torch.diag_embed(torch.where(self.usable, 0.0, 1.0).to(wide))
+        yy, sy, ss = (torch.where(both, block, 0) for block in (yy, sy, ss))
+        top = torch.cat([-wide * upper_left - yy, wide * (later.mT - sy.mT)], 2)
+        bottom = torch.cat([wide * (later - sy), wide.square() * (lower_right - ss)], 2)
+        right = torch.cat([along * self.usable, theta[:, None] * across * self.usable], 1)
+        solution, _ = torch.linalg.solve_ex(torch.cat([top, bottom], 1), right[:, :, None])
+        on_y = solution[:, :memory, 0] * self.usable
+        on_s = theta[:, None] * solution[:, memory:, 0] * self.usable + self.shift[:, None] * on_y
+        return torch.cat([on_y, on_s], 1).nan_to_num(0.0, 0.0, 0.0)
+
+
+def _masked_products(pairs: Tensor, free: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Inner products of the pairs over the free coordinates, and with the gradient, float64."""
+    # the gradient on the left: with one row alone, matrix times vector would round differently than in company
+    return ((pairs * free[:, None]) @ pairs.mT).double(), (gradient[:, None] @ pairs.mT).double()[:, 0]
+
+
+def _blocks(gram: Tensor, memory: int, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Y'Y, S'Y and S'S with y + shift s in the place of y, each `(rows, m, m)`."""
+    wide = shift[:, None, None]
+    yy, sy, ss = gram[:, :memory, :memory], gram[:, memory:, :memory], gram[:, memory:, memory:]
+    shifted = sy + wide * ss
+    return yy + wide * (sy.mT + shifted), shifted, ss
+
+
+def _batched(function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> tuple[Tensor, ...]:
+    """Apply a function of rows to as many at a time as a processor's cache holds."""
+    rows = len(arguments[0])
+    largest = max(argument[0].numel() * argument.element_size() for argument in arguments)
+    size = max(1, _CACHED_BYTES // largest)
+    if arguments[0].device.type != "cpu" or rows <= size:
+        return function(*arguments)
+    parts = [function(*some) for some in zip(*(argument.split(size) for argument in arguments), strict=True)]
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))

@@ -1,0 +1,63 @@
+"""Chunks of work spread over workers, one thread each."""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import TypeVar
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+def spread(chunks: Sequence[C], workers: Sequence[Callable[[C], R]]) -> Generator[tuple[C, R], None, None]:
+    """Each chunk and what a worker made of it, as they are finished.
+
+    A worker takes the next chunk as soon as it is free, in a thread of its own; a single one works in the calling
+    thread, and begins a chunk only when it is asked for. Threads see the caller's context variables.
+
+    Args:
+        chunks: of work.
+        workers: each is called with one chunk at a time.
+
+    Raises:
+        BaseException: the first one that a worker raises. No chunk is begun after it, nor once the caller
+            stops asking, and those under way are waited for.
+    """
+    if len(workers) == 1:
+        yield from ((chunk, workers[0](chunk)) for chunk in chunks)
+        return
+    waiting, finished = iter(chunks), queue.SimpleQueue[tuple[C, R] | BaseException]()
+    lock, stop = threading.Lock(), threading.Event()
+
+    def work(worker: Callable[[C], R]) -> None:
+        while not stop.is_set():
+            try:
+                with lock:
+                    chunk = next(waiting)
+            except StopIteration:
+                return
+            try:
+                finished.put((chunk, worker(chunk)))
+            except BaseException as error:  # handed over to the caller
+                stop.set()
+                finished.put(error)
+
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(work, worker), name=f"vaeaudit-{i}", daemon=True)
+        for i, worker in enumerate(workers)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in chunks:
+            result = finished.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
