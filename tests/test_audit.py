@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import vaeaudit
-from vaeaudit import attacks, measurements, zoo
+from vaeaudit import attacks, measurements, spec, zoo
 from vaeaudit.geometry import jacobians
 from vaeaudit.report import codec
 
@@ -213,17 +213,37 @@ def test_another_seed_draws_other_pairs(report: vaeaudit.AuditReport, digits: An
 
 def test_a_pair_has_the_same_curve_in_any_order_and_company(report: vaeaudit.AuditReport, digits: Any) -> None:
     pairs = list(zip(report.curves.originals.tolist(), report.curves.targets.tolist(), strict=True))
-    other = vaeaudit.audit(
-        zoo.load("mnist-vae"), digits, preset="quick", pairs=pairs[:2:-1], strengths=report.curves.strengths.tolist()
+    one, other = (
+        vaeaudit.audit(
+            zoo.load("mnist-vae"), digits, preset="quick", pairs=some, strengths=report.curves.strengths.tolist()
+        )
+        for some in (pairs, pairs[:2:-1])
     )
-    np.testing.assert_allclose(other.curves.objective, report.curves.objective[:2:-1], rtol=1e-6)
-    np.testing.assert_allclose(other.curves.hinge, report.curves.hinge[:2:-1], rtol=1e-6)
+    np.testing.assert_allclose(other.curves.objective, one.curves.objective[:2:-1], rtol=1e-6)
+    np.testing.assert_allclose(other.curves.hinge, one.curves.hinge[:2:-1], rtol=1e-6)
+
+
+def test_a_series_of_ones_own_is_neither_lowered_nor_made_denser(digits: Any) -> None:
+    strengths = [0.1, 1.0, 10.0, 100.0]
+    curves = vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK, strengths=strengths).curves
+    assert curves.strengths.tolist() == strengths
+
+
+def test_the_automatic_series_is_made_denser_only_between_its_ends(
+    report: vaeaudit.AuditReport, digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = spec.PRESETS["quick"]
+    monkeypatch.setitem(spec.PRESETS, "quick", dataclasses.replace(quick, between=0, extensions=0))
+    first = vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK).curves.strengths
+    assert len(first) == quick.strengths
+    assert np.isin(first, report.curves.strengths).all()
+    assert len(report.curves.strengths) <= quick.strengths + quick.between + 5 * quick.extensions
 
 
 def test_the_number_of_pairs_solved_together_changes_nothing(
     report: vaeaudit.AuditReport, digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measurements, "pairs_at_once", lambda n, strengths: 3)
+    monkeypatch.setattr(measurements, "pairs_at_once", lambda images, strengths: 3)
     monkeypatch.setattr(measurements, "IMAGES_AT_ONCE", 5)
     other = vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK)
     np.testing.assert_allclose(other.curves.objective, report.curves.objective, rtol=1e-6)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vaeaudit import attacks
 from vaeaudit.adapters import wrap
 from vaeaudit.attacks import Penalty, Strengths
-from vaeaudit.autoencoder import Autoencoder, checked_device, same_device
+from vaeaudit.autoencoder import Autoencoder, Precision, checked_device, same_device
 from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import ModelError, OptionError
@@ -42,6 +42,7 @@ def audit(
     strengths: Strengths = None,
     divergence: str = "kl",
     penalty: Penalty = "l2_squared",
+    precision: Precision | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
@@ -68,6 +69,8 @@ def audit(
             lowers it further for curves that do not saturate.
         divergence: between posteriors, see `vaeaudit.divergences`.
         penalty: on the distortion, "l2_squared" or "l2".
+        precision: "bfloat16" or "tf32" lets the targeted attack look for its starting points in a lower precision,
+            which is faster on GPUs made for it; they are polished, and every figure is measured, in the model's own.
         checkpoint: folder in which finished measurements are kept, so that the same call goes on
             where a killed one stopped; delete it when the report is saved.
         progress: called as `progress(measurement, finished, total)`.
@@ -84,7 +87,7 @@ def audit(
     """
     planned = plan(
         ae, images, preset, pairs, device, seed, devices=devices, strengths=strengths, divergence=divergence,
-        penalty=penalty,
+        penalty=penalty, precision=precision,
     )  # fmt: skip
     return planned.report(checkpoint=checkpoint, progress=progress)
 
@@ -101,6 +104,7 @@ def plan(
     strengths: Strengths = None,
     divergence: str = "kl",
     penalty: Penalty = "l2_squared",
+    precision: Precision | None = None,
     most_pairs: int | None = None,
 ) -> Plan:
     """Load the data, draw the pairs, probe the model and choose the series of C: all of an audit but measuring.
@@ -116,6 +120,7 @@ def plan(
         strengths: series of C; None chooses one by the pairs that are measured first.
         divergence: between posteriors.
         penalty: on the distortion.
+        precision: of the attack's rough phase.
         most_pairs: how many pairs the plan may be extended to; None is those that are measured first. Fewer
             where the data allow no more; without effect where the pairs themselves are given.
 
@@ -151,7 +156,9 @@ def plan(
             f"strengths expects at least {FEWEST_STRENGTHS} different values of C for a curve, got {len(series)}"
         )
     name, _ = divergence_named(divergence, deterministic=probed.deterministic_code)
-    settings = settings_of(subject, data, spec, strengths=strengths, divergence=name, penalty=penalty)
+    settings = settings_of(
+        subject, data, spec, strengths=strengths, divergence=name, penalty=penalty, precision=precision
+    )
     identity = {
         **model, "behaviour": probed.behaviour, **data_identity(data, drawn[:first]), "preset": preset,
         "settings": settings, "seed": seed,
@@ -159,7 +166,7 @@ def plan(
     seconds = {"planning": round(time.perf_counter() - began - probing, 3), "probe": round(probing, 3)}
     return Plan(
         subject=subject, training=training, device=place, crew=_crew(place, crew), data=data, drawn=drawn, pairs=first, preset=preset, spec=spec,
-        series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, seed=seed,
+        series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, precision=precision, seed=seed,
         settings=settings, probed=probed, identity=identity, seconds=seconds,
     )  # fmt: skip
 

@@ -12,20 +12,27 @@ import torch
 from numpy.typing import NDArray
 
 from vaeaudit.attacks import Penalty, Strengths
-from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.code_identity import version
 from vaeaudit.data import Images
 from vaeaudit.spec import Spec
 
 
 def settings_of(
-    subject: Autoencoder, data: Images, spec: Spec, *, strengths: Strengths, divergence: str, penalty: Penalty
+    subject: Autoencoder,
+    data: Images,
+    spec: Spec,
+    *,
+    strengths: Strengths,
+    divergence: str,
+    penalty: Penalty,
+    precision: Precision | None,
 ) -> dict[str, Any]:
     """The settings of an audit, but for its number of pairs."""
     settings = {
         **asdict(spec), "strengths_given": _plain_setting(strengths), "divergence": divergence,
         "penalty": penalty, "bounds": list(subject.bounds), "scale": subject.scale, "labels": data.labels is not None,
-        "images": len(data),
+        "images": len(data), "precision": precision,
     }  # fmt: skip
     del settings["pairs"]
     return settings

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaeaudit import attacks
 from vaeaudit.attacks.targeted import SOLVER, TargetedAttack, pairs_at_once
-from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.data import Images
 from vaeaudit.errors import ModelError
@@ -57,6 +57,7 @@ class Measurements:
         spec: how much to measure.
         divergence: of the targeted attack.
         penalty: of the targeted attack.
+        precision: of its rough phase; None is full.
         seed: seed of everything random.
         checkpoint: where finished rows are kept.
         progress: told what is finished.
@@ -71,6 +72,7 @@ class Measurements:
     spec: Spec
     divergence: str
     penalty: attacks.Penalty
+    precision: Precision | None
     seed: int
     checkpoint: Checkpoint
     progress: Progress
@@ -91,22 +93,23 @@ class Measurements:
         error = ((fourth - variance.square()).clamp_min(0) / len(means)).sqrt()
         return {"variance": _plain(variance), "error": _plain(error)}
 
-    def tradeoff(self, strengths: Tensor, pairs: int, *, lower: bool = False) -> Arrays:
+    def tradeoff(self, strengths: Tensor, pairs: int, *, further: bool = False) -> Arrays:
         """Attack the first pairs at every strength, and measure what the reconstructions became.
 
         Args:
             strengths: the series of C.
             pairs: how many.
-            lower: whether these are lower strengths for curves that did not saturate.
+            further: whether these come on top of the series, for curves that it does not resolve.
         """
         spec = self.spec
         settings = {
             "strengths": strengths.tolist(), "divergence": self.divergence, "penalty": self.penalty,
             "restarts": spec.restarts, "evaluations": spec.evaluations, "samples": spec.samples,
+            "precision": self.precision,
         }  # fmt: skip
         return self._kept(
-            "tradeoff", "lower strengths" if lower else "targeted attack", self._pair_keys(pairs),
-            partial(self._tradeoff, strengths=strengths), pairs_at_once(self.images[0].numel(), len(strengths)), settings,
+            "tradeoff", "further strengths" if further else "targeted attack", self._pair_keys(pairs),
+            partial(self._tradeoff, strengths=strengths), pairs_at_once(self.images, len(strengths)), settings,
             *(one._as_crew(partial(one._tradeoff, strengths=strengths)) for one in self.crew),
         )  # fmt: skip
 
@@ -137,6 +140,7 @@ class Measurements:
             self.penalty,
             self.seed,
             restarts=self.spec.restarts,
+            precision=self.precision,
             solver=replace(SOLVER, max_evaluations=self.spec.evaluations),
         )
         distances = target_distances(
@@ -147,6 +151,7 @@ class Measurements:
         return {
             "distortion": _plain(attack.relative_distortion), "divergence": _plain(attack.divergence),
             "objective": _plain(attack.objective), "converged": attack.converged.cpu().numpy(),
+            "disagreement": _plain(attack.disagreement),
             "evaluations": attack.gradient_evaluations.cpu().numpy(), "adversarial_distance": _plain(distances.adversarial),
             "original_distance": _plain(distances.original), "target_distance": _plain(distances.target),
             "reach_error": _plain(distances.reach_error), "reconstruction_error": own, **self._pictures(chunk, attack),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeaudit.attacks import Penalty
-from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.checkpoint import Checkpoint, Memory
 from vaeaudit.data import Images
 from vaeaudit.errors import ModelError, OptionError
@@ -48,6 +48,7 @@ class Plan:
         automatic: whether the series was chosen for the model.
         divergence: as it was asked for.
         penalty: on the distortion.
+        precision: of the targeted attack's rough phase; None is full.
         seed: of everything random.
         settings: as a report keeps them, but for the number of pairs.
         probed: what the model was seen to do.
@@ -68,6 +69,7 @@ class Plan:
     automatic: bool
     divergence: str
     penalty: Penalty
+    precision: Precision | None
     seed: int
     settings: dict[str, Any]
     probed: Probe
@@ -138,7 +140,7 @@ class Plan:
             Measurements(
                 ae=ae, data=self.data, images=pixels_of(self.data, ae.bounds, device),
                 pairs=self.drawn[:count], first=self.pairs, spec=self.spec, divergence=self.divergence,
-                penalty=self.penalty, seed=self.seed, checkpoint=checkpoint, progress=progress,
+                penalty=self.penalty, precision=self.precision, seed=self.seed, checkpoint=checkpoint, progress=progress,
             )
             for ae, device in zip((self.subject, *copies), (self.device, *self.crew), strict=True)
         )  # fmt: skip

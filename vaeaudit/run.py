@@ -21,11 +21,14 @@ from vaeaudit.errors import ModelError
 from vaeaudit.geometry import scores
 from vaeaudit.measurements import BUDGETS, LOCAL_BUDGETS, Measurements, lower_strengths
 from vaeaudit.meter import Meter, metered
+from vaeaudit.placement import strengths_between
 from vaeaudit.probe import Probe
 from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import AuditReport, Curves, Damage, GeometryScores, Provenance, Work
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate, estimate
 from vaeaudit.tradeoff import hinge_estimate
+
+_BETWEEN_AT_ONCE = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,19 +79,34 @@ class Run:
         return _distrust(report)
 
     def _curves(self) -> tuple[Curves, Arrays, NDArray[np.int64]]:
-        """Curves of all pairs over the series; if it is ours to choose, it is lowered until the first pairs' saturate."""
+        """Curves of all pairs over the series.
+
+        If the series is ours to choose, it is lowered until the first pairs' curves saturate, and made denser
+        where they bend until hinge and AUDDC are resolved.
+        """
         measure, first = self.measure, self.measure.first
         series = [self.series]
         arrays = measure.tradeoff(self.series, first)
         curves = self._curves_of(arrays, series)
+
+        def extended(strengths: Tensor) -> tuple[Arrays, Curves]:
+            series.append(strengths)
+            longer = _beside(arrays, measure.tradeoff(strengths, first, further=True))
+            return longer, self._curves_of(longer, series)
+
         for time_ in range(measure.spec.extensions if self.automatic else 0):
             if not curves.censored.any():
                 break
-            series.append(lower_strengths(self.series, time_))
-            arrays = _beside(arrays, measure.tradeoff(series[-1], first, lower=True))
-            curves = self._curves_of(arrays, series)
+            arrays, curves = extended(lower_strengths(self.series, time_))
+        most = len(curves.strengths) + measure.spec.between if self.automatic else 0
+        while len(curves.strengths) < most:
+            count = min(_BETWEEN_AT_ONCE, most - len(curves.strengths))
+            between = strengths_between(curves.strengths, curves.distortion, curves.gap, count)
+            if not len(between):
+                break
+            arrays, curves = extended(torch.from_numpy(between).to(self.series))
         if len(measure.pairs) > first:
-            parts = [measure.tradeoff(part, len(measure.pairs), lower=i > 0) for i, part in enumerate(series)]
+            parts = [measure.tradeoff(part, len(measure.pairs), further=i > 0) for i, part in enumerate(series)]
             arrays = functools.reduce(_beside, parts)
             curves = self._curves_of(arrays, series)
         return curves, arrays, np.argsort(torch.cat(series).cpu().numpy())
@@ -202,7 +220,7 @@ def _timed(seconds: dict[str, float], work: dict[str, Work], name: str) -> Itera
 
 def _beside(a: Arrays, b: Arrays) -> Arrays:
     """Join two sets of arrays along their strengths; what has no strengths is the first's."""
-    wide = ("distortion", "divergence", "objective", "converged", "adversarial_distance")
+    wide = ("distortion", "divergence", "objective", "converged", "disagreement", "adversarial_distance")
     pictures = ("adversarial", "adversarial_reconstruction")
     joined = {key: np.concatenate([a[key], b[key]], axis=1) for key in (*wide, *pictures)}
     return {**a, **joined, "evaluations": a["evaluations"] + b["evaluations"]}

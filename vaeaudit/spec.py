@@ -13,9 +13,10 @@ class Spec:
 
     Attributes:
         pairs: original/target pairs, where the user does not say.
-        strengths: values of C in the automatic series.
+        strengths: values of C in the automatic series, to begin with.
         restarts: random starts of the targeted attack, beside original and target.
         evaluations: gradient evaluations that one problem of the targeted attack may spend.
+        between: further values at most, put where the curves bend until hinge and AUDDC are resolved.
         extensions: times that C may be lowered further for curves that do not saturate.
         samples: posterior samples behind every point of a trade-off curve.
         images: images read for the variance of the posterior means.
@@ -33,6 +34,7 @@ class Spec:
     strengths: int
     restarts: int
     evaluations: int
+    between: int
     extensions: int
     samples: int
     images: int
@@ -53,15 +55,15 @@ class Spec:
 
 PRESETS: dict[str, Spec] = {
     "quick": Spec(
-        pairs=24, strengths=16, restarts=0, evaluations=500, extensions=1, samples=16, images=256,
+        pairs=24, strengths=12, between=4, restarts=0, evaluations=500, extensions=1, samples=16, images=256,
         spectra=32, jacobian_rows=8192, probes=4, probe_steps=20, damaged=24, damage_steps=25, damage_restarts=1,
     ),
     "standard": Spec(
-        pairs=50, strengths=24, restarts=0, evaluations=1000, extensions=2, samples=64, images=512,
+        pairs=50, strengths=16, between=12, restarts=0, evaluations=1000, extensions=2, samples=64, images=512,
         spectra=100, jacobian_rows=32768, probes=8, probe_steps=30, damaged=50, damage_steps=40, damage_restarts=1,
     ),
     "thorough": Spec(
-        pairs=200, strengths=40, restarts=2, evaluations=3000, extensions=3, samples=100, images=2048,
+        pairs=200, strengths=24, between=24, restarts=2, evaluations=3000, extensions=3, samples=100, images=2048,
         spectra=400, jacobian_rows=262144, probes=16, probe_steps=40, damaged=200, damage_steps=100, damage_restarts=4,
     ),
 }  # fmt: skip

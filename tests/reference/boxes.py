@@ -1,8 +1,8 @@
-"""Slow, obvious minimisers and projections in a box, one problem at a time in float64."""
+"""Slow, obvious minimisers, steps and projections in a box, one problem at a time in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,22 @@ def minimize_in_box(
 def box_least_squares(matrix: Floats, right: Floats, lower: Floats, upper: Floats) -> Floats:
     """The minimiser of |M x - r|^2 in a box, by an active-set method."""
     return optimize.lsq_linear(matrix, right, (lower, upper), method="bvls", tol=1e-15).x
+
+
+def bfgs_matrix(pairs: Iterable[tuple[Floats, Floats]], theta: float, n: int) -> Floats:
+    """The BFGS matrix that pairs (s, y), oldest first, make of theta times the identity, update by update."""
+    matrix = theta * np.eye(n)
+    for s, y in pairs:
+        image = matrix @ s
+        matrix = matrix - np.outer(image, image) / (s @ image) + np.outer(y, y) / (s @ y)
+    return matrix
+
+
+def subspace_step(matrix: Floats, gradient: Floats, free: NDArray[np.bool_]) -> Floats:
+    """Minimiser of g'p + p'Bp/2 over the free coordinates, by elimination; the others stay."""
+    step = np.zeros_like(gradient)
+    step[free] = np.linalg.solve(matrix[np.ix_(free, free)], -gradient[free])
+    return step
 
 
 def project_by_multiplier(point: Floats, radius: float, lower: Floats, upper: Floats) -> Floats:

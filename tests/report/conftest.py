@@ -117,6 +117,7 @@ def _curves(
         divergence=200 * gap**2,
         objective=200 * gap**2 + distortion,
         converged=rng.random((pairs, strengths)) > 0.04,
+        disagreement=np.full((pairs, strengths), 0.03),
         originals=order,
         targets=order[::-1].copy(),
         reach=reach * (1 + 0.1 * rng.standard_normal(pairs)),

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from vaeaudit.attacks.objective import LatentObjective, Penalty, checked_inputs
-from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import DataError, GradientError, OptionError
 from vaeaudit.optimize import BoxLBFGS, Minimum, follow
 
-SOLVER = BoxLBFGS(tolerance=1e-4, max_evaluations=1000)
-PAIRS_AT_ONCE = 25
+SOLVER = BoxLBFGS(memory=5, tolerance=1e-4, max_evaluations=1000)
+_ELEMENTS = {"cpu": 2**16}
+_ELEMENTS_ELSEWHERE = 2**20
+_FEW_PAIRS, _MANY_PAIRS = 8, 1024
 STATE_BYTES = 2**30
 """Memory for the optimiser's own state; with larger inputs fewer pairs are solved at once."""
 AUTOMATIC = 24
@@ -30,10 +32,9 @@ STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
 """Named series. Paper A summed the divergence over a batch of 100 copies: its C is 100 times ours."""
 EXAMINED = 8
 _BYTES_A_VALUE = 40
-_ROUGH = 2e-3
-_SHORTEST_SEGMENT = 6
-_ROWS_WANTED = {"cpu": 100}
-_ROWS_WANTED_ELSEWHERE = 2048
+_ROUGH = 1e-2
+_FOLLOWED = 4
+"""Most strengths that are followed one after the other."""
 _ROUNDS = 3
 _IMPROVEMENT = 1e-4
 
@@ -80,6 +81,7 @@ def targeted(
     seed: int = 0,
     *,
     restarts: int = 0,
+    precision: Precision | None = None,
     solver: BoxLBFGS | None = None,
 ) -> TargetedAttack:
     """Move each original's posterior onto its target's with the smallest distortion.
@@ -101,6 +103,8 @@ def targeted(
         penalty: P, "l2_squared" (what paper A ran) or "l2".
         seed: seed of the restarts.
         restarts: random starts beside the two ends.
+        precision: in which the rough solutions are looked for, see `Autoencoder.evaluated_in`; they are polished, and
+            everything is measured, in the model's own.
         solver: settings of the optimiser; by default `SOLVER`.
 
     Raises:
@@ -114,11 +118,11 @@ def targeted(
     with ae.at_rest(seed):
         objective, name = _prepare(ae, originals, targets, divergence, penalty)
         series = _series(strengths, objective, targets)
-        search = _Search(ae=ae, series=series, restarts=restarts, seed=seed, solver=solver or SOLVER)
+        search = _Search(
+            ae=ae, series=series, restarts=restarts, seed=seed, precision=precision, solver=solver or SOLVER
+        )
         parts = []
-        for rows in torch.arange(len(originals), device=originals.device).split(
-            pairs_at_once(originals[0].numel(), len(series))
-        ):
+        for rows in torch.arange(len(originals), device=originals.device).split(pairs_at_once(originals, len(series))):
             parts.append(search.solve(_rows(objective, rows), targets[rows]))
         found = _Found(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(_Found)})
         return _result(originals, found, objective, series, name)
@@ -138,9 +142,16 @@ def _prepare(
     return objective, name
 
 
-def pairs_at_once(n: int, strengths: int) -> int:
-    """Pairs whose problems are solved in one batch, for inputs of `n` elements."""
-    return max(1, min(PAIRS_AT_ONCE, STATE_BYTES // (_BYTES_A_VALUE * n * strengths)))
+def pairs_at_once(images: Tensor, strengths: int) -> int:
+    """Pairs whose problems are solved in one batch: wide for small inputs, few where each keeps the device busy.
+
+    Args:
+        images: like the pairs' own, `(any, *event)`, where they are attacked.
+        strengths: of the series.
+    """
+    n = images[0].numel()
+    wide = _ELEMENTS.get(images.device.type, _ELEMENTS_ELSEWHERE) // n
+    return max(1, min(max(wide, _FEW_PAIRS), _MANY_PAIRS, STATE_BYTES // (_BYTES_A_VALUE * n * strengths)))
 
 
 def strength_series(
@@ -233,6 +244,7 @@ class _Search:
     series: Tensor
     restarts: int
     seed: int
+    precision: Precision | None
     solver: BoxLBFGS
 
     def solve(self, objective: LatentObjective, targets: Tensor) -> _Found:
@@ -280,10 +292,11 @@ class _Search:
         """Rough solutions along the series from every start, `(starts, pairs, strengths, n)`, and evaluations a pair.
 
         From the original and from random points the series is followed downwards, from the target upwards. It is
-        cut into segments, each of which starts anew, until there are enough rows to keep the device busy.
+        cut into short segments, each of which starts anew: long paths end in fewer different minima, and leave
+        the device waiting for the last of them. How it is cut depends on the series alone.
         """
         count, pairs, n = starts.shape
-        segments = self._segments(count * pairs)
+        segments = -(-len(self.series) // _FOLLOWED)
         length = -(-len(self.series) // segments)
         places = (
             torch.arange(segments * length, device=starts.device).clamp_max(len(self.series) - 1).view(segments, -1)
@@ -296,35 +309,24 @@ class _Search:
         rough = replace(
             self.solver, tolerance=max(self.solver.tolerance, _ROUGH), patience=min(self.solver.patience, 2)
         )
-        minimum = self._minimize(objective, begin, rows, self.series[order], rough)
+        with self.ae.evaluated_in(self.precision):
+            minimum = self._minimize(objective, begin, rows, self.series[order], rough)
         points = torch.empty(count * pairs, len(self.series), n, dtype=starts.dtype, device=starts.device)
         path = torch.arange(count * pairs, device=starts.device).repeat_interleave(segments)
         points[path[:, None].expand_as(order), order] = minimum.point
         spent = torch.zeros_like(rows[:pairs]).index_add(0, rows, minimum.evaluations.sum(1))
         return points.view(count, pairs, len(self.series), n), spent
 
-    def _segments(self, paths: int) -> int:
-        wanted = _ROWS_WANTED.get(self.series.device.type, _ROWS_WANTED_ELSEWHERE)
-        return max(1, min(wanted // paths, len(self.series) // _SHORTEST_SEGMENT))
-
     def _polish(self, objective: LatentObjective, found: _Found, todo: Tensor) -> None:
         """Improve the points in question in place."""
-        if bool(todo.all()):
-            pairs, count = todo.shape
-            segments = self._segments(pairs)
-            length = -(-count // segments)
-            places = torch.arange(segments * length, device=todo.device).clamp_max(count - 1).view(segments, -1).flip(1)
-            strength = places.repeat(pairs, 1)
-            pair = torch.arange(pairs, device=todo.device).repeat_interleave(segments)
-        else:
-            pair, strength = torch.nonzero(todo, as_tuple=True)
-            strength = strength[:, None]
-        at = pair[:, None].expand_as(strength), strength
-        minimum = self._minimize(objective, found.points[at], pair, self.series[strength], self.solver)
-        found.points[at] = minimum.point
-        found.values[at] = minimum.value
-        found.converged[at] = minimum.converged
-        found.evaluations.index_add_(0, pair, minimum.evaluations.sum(1))
+        pair, strength = torch.nonzero(todo, as_tuple=True)
+        minimum = self._minimize(
+            objective, found.points[pair, strength], pair, self.series[strength][:, None], self.solver
+        )
+        found.points[pair, strength] = minimum.point[:, 0]
+        found.values[pair, strength] = minimum.value[:, 0]
+        found.converged[pair, strength] = minimum.converged[:, 0]
+        found.evaluations.index_add_(0, pair, minimum.evaluations[:, 0])
 
     def _minimize(
         self, objective: LatentObjective, start: Tensor, pairs: Tensor, strengths: Tensor, solver: BoxLBFGS

@@ -26,8 +26,8 @@ class Curvature:
     """The pairs of each row; `m` is how many are kept.
 
     Attributes:
-        pairs: y / |s|, then s / |s|, `(rows, 2 m, n)`.
-        gram: their inner products over all coordinates, `(rows, 2 m, 2 m)`, float64.
+        pairs: y / |s|, then s / |s|, then what nobody reads, `(rows, 2 m + 2, n)`.
+        gram: inner products over all coordinates, `(rows, 2 m + 2, 2 m + 2)`, float64.
         age: when each pair came, counted from 1; 0 where there is none, `(rows, m)`.
         newest: age of the newest, `(rows,)`.
     """
@@ -42,8 +42,8 @@ class Curvature:
         """No pairs yet for rows like these, `(rows, n)`."""
         rows, n = like.shape
         return cls(
-            pairs=like.new_zeros(rows, 2 * memory, n),
-            gram=like.new_zeros(rows, 2 * memory, 2 * memory, dtype=torch.float64),
+            pairs=like.new_zeros(rows, 2 * memory + 2, n),
+            gram=like.new_zeros(rows, 2 * memory + 2, 2 * memory + 2, dtype=torch.float64),
             age=torch.zeros(rows, memory, dtype=torch.long, device=like.device),
             newest=torch.zeros(rows, dtype=torch.long, device=like.device),
         )
@@ -61,18 +61,19 @@ class Curvature:
     def remember(self, moved: Tensor, change: Tensor, rows: Tensor) -> None:
         """Put the pair of the rows that are True in the place of their oldest; all `(rows, ...)`."""
         memory = self.age.shape[1]
-        slot = self.age.argmin(1)
-        every = torch.arange(len(slot), device=slot.device)
+        oldest = self.age.argmin(1)
+        # what is not kept is written where nobody reads it: telling such rows apart would cost a synchronisation
+        spare = torch.arange(2 * memory, 2 * memory + 2, device=oldest.device)
+        places = torch.where(rows[:, None], torch.stack([oldest, oldest + memory], 1), spare)
+        every = torch.arange(len(oldest), device=oldest.device)
         unit = torch.linalg.vector_norm(moved, dim=1, keepdim=True).clamp_min(torch.finfo(moved.dtype).tiny)
-        places = torch.stack([slot, slot + memory], 1)
-        new = torch.stack([change / unit, moved / unit], 1)
-        new = torch.where(rows[:, None, None], new, self.pairs[every[:, None], places])
+        new = torch.stack([change, moved], 1).div_(unit[:, None])
         self.pairs[every[:, None], places] = new
         (products,) = _batched(lambda a, b: ((a @ b.mT).double(),), new, self.pairs)
         self.gram[every[:, None], places] = products
         self.gram[every[:, None], :, places] = products
         self.newest += rows
-        self.age[every, slot] = torch.where(rows, self.newest, self.age[every, slot])
+        self.age[every, oldest] = torch.where(rows, self.newest, self.age[every, oldest])
 
     def shifted(self, shift: Tensor) -> Model:
         """The curvature with a multiple of the identity added to the Hessian, `(rows,)`, float64."""
@@ -119,7 +120,7 @@ class Model:
             free: 1 where a coordinate may move, else 0, `(rows, n)`.
             theta: curvature in all directions that no pair tells of, positive, `(rows,)`.
         """
-        pairs = self.curvature.pairs
+        pairs = self.curvature.pairs[:, :-2]
         gram, slopes = _batched(_masked_products, pairs, free, gradient)
         weights = self._weights(gram, slopes, theta).to(gradient.dtype)
         correction = (weights[:, None] @ pairs)[:, 0]
@@ -157,7 +158,8 @@ def _masked_products(pairs: Tensor, free: Tensor, gradient: Tensor) -> tuple[Ten
 def _blocks(gram: Tensor, memory: int, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Y'Y, S'Y and S'S with y + shift s in the place of y, each `(rows, m, m)`."""
     wide = shift[:, None, None]
-    yy, sy, ss = gram[:, :memory, :memory], gram[:, memory:, :memory], gram[:, memory:, memory:]
+    y, s = slice(memory), slice(memory, 2 * memory)
+    yy, sy, ss = gram[:, y, y], gram[:, s, y], gram[:, s, s]
     shifted = sy + wide * ss
     return yy + wide * (sy.mT + shifted), shifted, ss
 

@@ -55,7 +55,7 @@ class BoxLBFGS:
         memory: correction pairs kept a row.
         max_evaluations: gradient evaluations that a row may spend on one problem.
         tolerance: a problem is solved when `patience` accepted steps one after the other each lower
-            the objective by less than this fraction of it.
+            the objective by less than this fraction of it; a fraction below rounding counts as rounding.
         patience: see `tolerance`.
     """
 
@@ -142,13 +142,13 @@ def follow(
     solver = solver or BoxLBFGS()
     shape = weights.shape
     found = Minimum(
-        point=start.new_zeros(*shape, start.shape[-1]), value=torch.full_like(weights, torch.inf),
+        point=start.new_zeros(*shape, start.shape[1]), value=torch.full_like(weights, torch.inf),
         reason=torch.full(shape, NON_FINITE, device=start.device),
         evaluations=torch.zeros(shape, dtype=torch.long, device=start.device),
     )  # fmt: skip
     flight = _Flight(
         start=start, lower=lower, upper=upper, weights=weights, found=found, memory=solver.memory,
-        places=_places(lower, solver.memory),
+        places=_places(start, solver.memory),
     )  # fmt: skip
     state = flight.begin()
     look_every = 1 if start.device.type == "cpu" else LOOK_EVERY
@@ -222,19 +222,16 @@ class _Flight:
 
     def begin(self) -> _State:
         rows = self._next(self.places)
-        return self._rows(rows, Curvature.none(self.lower[rows], self.memory))
+        return self._rows(rows, Curvature.none(self.start[rows], self.memory))
 
     def _next(self, count: int) -> Tensor:
         first, self.entered = self.entered, min(self.entered + count, len(self.start))
         return torch.arange(first, self.entered, device=self.start.device)
 
-    def _start(self, rows: Tensor, stage: Tensor) -> Tensor:
-        return self.start[rows] if self.start.ndim == 2 else self.start[rows, stage]
-
     def _rows(self, rows: Tensor, curvature: Curvature) -> _State:
         zeros = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         lower, upper = self.lower[rows], self.upper[rows]
-        point = self._start(rows, torch.zeros_like(rows)).clamp(lower, upper)
+        point = self.start[rows].clamp(lower, upper)
         return _State(
             problem=rows, stage=torch.zeros_like(rows), weight=self.weights[rows, 0], lower=lower, upper=upper,
             width=torch.linalg.vector_norm((upper - lower).clamp(max=1), dim=1).double(), point=point,
@@ -271,12 +268,6 @@ class _Flight:
         state.stage[rows] = stage
         state.weight[rows] = self.weights[state.problem[rows], stage]
         state.step[rows] = 1.0
-        if self.start.ndim == 3:
-            point = self._start(state.problem[rows], stage)
-            state.point[rows] = torch.minimum(torch.maximum(point, state.lower[rows]), state.upper[rows])
-            state.value[rows] = torch.inf
-            state.fresh[rows] = True
-            state.step[rows] = 0.0
         for counter in (state.refused, state.settled, state.evaluations):
             counter[rows] = 0
         state.reason[rows] = RUNNING
@@ -299,7 +290,7 @@ def _tick(objective: Objective, penalty: Penalty, state: _State, solver: BoxLBFG
     moved = trial - state.point
     fall = torch.linalg.vecdot(gradient, moved).double()
     total = value + state.weight * penalty(_squares(trial), state.problem)[0]
-    finite = value.isfinite() & new_gradient.isfinite().all(1)
+    finite = value.isfinite() & new_gradient.sum(1).isfinite()
     slack = torch.finfo(trial.dtype).eps * state.value.abs()
     descends = (fall < 0) & (total <= state.total + ARMIJO * fall + slack)
     accepted = running & finite & (state.fresh | descends)
@@ -353,7 +344,8 @@ def _direction(state: _State, reduced: Tensor, free: Tensor, shift: Tensor) -> t
 def _judge(state: _State, total: Tensor, accepted: Tensor, hopeless: Tensor, solver: BoxLBFGS) -> None:
     """Say which problems are solved or given up."""
     running = state.reason == RUNNING
-    small = state.total - total <= solver.tolerance * total.abs()
+    tolerance = max(solver.tolerance, torch.finfo(state.point.dtype).eps)
+    small = state.total - total <= tolerance * total.abs()
     state.settled = torch.where(accepted & ~state.fresh, torch.where(small, state.settled + 1, 0), state.settled)
     state.reason = torch.where(running & accepted & (state.settled >= solver.patience), DECREASE, state.reason)
     state.reason = torch.where(running & hopeless, STUCK, state.reason)

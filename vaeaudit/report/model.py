@@ -58,6 +58,8 @@ class Curves:
         divergence: latent divergence to the target, `(pairs, strengths)`.
         objective: divergence + C * penalty, `(pairs, strengths)`.
         converged: whether the optimiser met its tolerance, `(pairs, strengths)`.
+        disagreement: by how much the objectives of the paths from the original and from the target differed before
+            the better one was polished, as a fraction of it, `(pairs, strengths)`; large values tell of local minima.
         originals: index of each original among the audited images, `(pairs,)`.
         targets: index of each target, `(pairs,)`.
         reach: denominator of Y, in input units, `(pairs,)`.
@@ -79,6 +81,7 @@ class Curves:
     divergence: Floats
     objective: Floats
     converged: Booleans
+    disagreement: Floats
     originals: Integers
     targets: Integers
     reach: Floats
@@ -95,7 +98,9 @@ class Curves:
 
     def __post_init__(self) -> None:
         pairs, strengths = self.originals.size, self.strengths.size
-        grids = dict.fromkeys(("distortion", "gap", "divergence", "objective", "converged"), (pairs, strengths))
+        grids = dict.fromkeys(
+            ("distortion", "gap", "divergence", "objective", "converged", "disagreement"), (pairs, strengths)
+        )
         columns = {f.name: (pairs,) for f in dataclasses.fields(self) if f.name not in grids}
         check_shapes(self, {**columns, **grids, "strengths": (strengths,)})
 
