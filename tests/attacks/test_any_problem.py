@@ -235,7 +235,7 @@ def test_where_no_gradient_leads_away_the_way_is_found_from_the_target(linear: M
     "penalty",
     [
         "l2_squared",
-        pytest.param("l2", marks=pytest.mark.xfail(strict=True, reason="the polish rounds the norm's tip off")),
+        "l2",
     ],
 )
 def test_a_huge_strength_costs_no_more_than_staying(linear: ModuleType, penalty: str) -> None:

@@ -47,11 +47,8 @@ class Ridge:
         return float(costs[FINE < 0.5].min()), float(costs[FINE > 0.5].min())
 
 
-ROUGH = pytest.mark.xfail(strict=True, reason="paths with the unsquared norm are too rough: up to 160 % apart")
-
-
 @pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (0.0, 1.0)])
-@pytest.mark.parametrize("penalty", ["l2_squared", pytest.param("l2", marks=ROUGH)])
+@pytest.mark.parametrize("penalty", ["l2_squared", "l2"])
 def test_the_ends_agree_where_there_is_one_minimum(
     linear: ModuleType, bounds: tuple[float, float], penalty: str
 ) -> None:

@@ -273,10 +273,7 @@ def test_seldom_looks_at_who_has_finished_change_no_answer(
     torch.testing.assert_close(seldom.evaluations.sum() / 1.0, always.evaluations.sum() / 1.0, rtol=0.05, atol=0)
 
 
-LEAK = pytest.mark.xfail(strict=True, reason="an idle tick sets the damping of a forgetful row by its last weight")
-
-
-@pytest.mark.parametrize("budget", [2, 3, pytest.param(5, marks=LEAK)])
+@pytest.mark.parametrize("budget", [2, 3, 5])
 def test_a_row_that_has_finished_stays_where_it_is_until_someone_looks(
     monkeypatch: pytest.MonkeyPatch, budget: int
 ) -> None:

@@ -32,7 +32,8 @@ STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
 """Named series. Paper A summed the divergence over a batch of 100 copies: its C is 100 times ours."""
 EXAMINED = 8
 _BYTES_A_VALUE = 40
-_ROUGH = 1e-2
+_ROUGH: dict[Penalty, float] = {"l2_squared": 1e-2, "l2": 1e-4}
+"""Tolerance of the paths. An unsquared norm bends where it is least, and rough paths end far from its minima."""
 _FOLLOWED = 4
 """Most strengths that are followed one after the other."""
 _ROUNDS = 3
@@ -296,35 +297,45 @@ class _Search:
         the device waiting for the last of them. How it is cut depends on the series alone.
         """
         count, pairs, n = starts.shape
-        segments = -(-len(self.series) // _FOLLOWED)
-        length = -(-len(self.series) // segments)
-        places = (
-            torch.arange(segments * length, device=starts.device).clamp_max(len(self.series) - 1).view(segments, -1)
-        )
-        upwards = torch.arange(count, device=starts.device) == 1
-        order = torch.where(upwards[:, None, None], places, places.flip(1))
+        order = self._order(upwards=torch.arange(count, device=starts.device) == 1)
+        segments, length = order.shape[1:]
         order = order[:, None].expand(-1, pairs, -1, -1).reshape(-1, length)
+        visited = order >= 0
+        strengths = torch.where(visited, self.series[order], torch.nan)
         rows = torch.arange(pairs, device=starts.device)[None, :, None].expand(count, -1, segments).flatten()
         begin = starts[:, :, None].expand(-1, -1, segments, -1).reshape(-1, n)
-        rough = replace(
-            self.solver, tolerance=max(self.solver.tolerance, _ROUGH), patience=min(self.solver.patience, 2)
-        )
+        tolerance = max(self.solver.tolerance, _ROUGH[objective.penalty])
+        rough = replace(self.solver, tolerance=tolerance, patience=min(self.solver.patience, 2))
         with self.ae.evaluated_in(self.precision):
-            minimum = self._minimize(objective, begin, rows, self.series[order], rough)
+            minimum = self._minimize(objective, begin, rows, strengths, rough)
         points = torch.empty(count * pairs, len(self.series), n, dtype=starts.dtype, device=starts.device)
         path = torch.arange(count * pairs, device=starts.device).repeat_interleave(segments)
-        points[path[:, None].expand_as(order), order] = minimum.point
+        points[path[:, None].expand_as(order)[visited], order[visited]] = minimum.point[visited]
         spent = torch.zeros_like(rows[:pairs]).index_add(0, rows, minimum.evaluations.sum(1))
         return points.view(count, pairs, len(self.series), n), spent
 
+    def _order(self, upwards: Tensor) -> Tensor:
+        """Indices into the series as each start's segments visit them, `(starts, segments, longest)`; -1 past an end."""
+        count, device = len(self.series), self.series.device
+        segments = -(-count // _FOLLOWED)
+        length = -(-count // segments)
+        first = torch.arange(0, segments * length, length, device=device)[:, None]
+        sizes, steps = (count - first).clamp(0, length), torch.arange(length, device=device)
+        order = torch.where(upwards[:, None, None], first + steps, first + sizes - 1 - steps)
+        return torch.where(steps < sizes, order, -1)
+
     def _polish(self, objective: LatentObjective, found: _Found, todo: Tensor) -> None:
-        """Improve the points in question in place."""
+        """Improve the points in question in place; none gets worse."""
         pair, strength = torch.nonzero(todo, as_tuple=True)
-        minimum = self._minimize(
-            objective, found.points[pair, strength], pair, self.series[strength][:, None], self.solver
-        )
-        found.points[pair, strength] = minimum.point[:, 0]
-        found.values[pair, strength] = minimum.value[:, 0]
+        start, strengths = found.points[pair, strength], self.series[strength]
+        minimum = self._minimize(objective, start, pair, strengths[:, None], self.solver)
+        point, value = minimum.point[:, 0], minimum.value[:, 0]
+        if objective.penalty == "l2":  # the optimiser saw it rounded off at zero
+            inputs = objective.originals[pair] + point.view_as(objective.originals[pair])
+            value = objective.divergences_of(inputs, pair) + strengths * objective.size(point)
+        better = value <= found.values[pair, strength]
+        found.points[pair, strength] = torch.where(better[:, None], point, start)
+        found.values[pair, strength] = torch.where(better, value, found.values[pair, strength])
         found.converged[pair, strength] = minimum.converged[:, 0]
         found.evaluations.index_add_(0, pair, minimum.evaluations[:, 0])
 

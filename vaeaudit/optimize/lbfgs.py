@@ -132,7 +132,8 @@ def follow(
         start: starting points, `(rows, n)`; clipped into the box.
         lower: lower bounds, `(rows, n)`.
         upper: upper bounds, `(rows, n)`.
-        weights: of the penalty, in the order in which each row takes them, at least 0, `(rows, weights)`, float64.
+        weights: of the penalty, in the order in which each row takes them, at least 0, `(rows, weights)`, float64;
+            NaN ends a row's path early.
         solver: settings.
         penalty: P, a function of the squared length.
 
@@ -248,7 +249,9 @@ class _Flight:
             return state
         self._write(state, solved)
         stage = state.stage[solved] + 1
-        goes_on = (stage < self.weights.shape[1]) & (state.reason[solved] != NON_FINITE)
+        last = self.weights.shape[1] - 1
+        ahead = self.weights[state.problem[solved], stage.clamp_max(last)]
+        goes_on = (stage <= last) & ~ahead.isnan() & (state.reason[solved] != NON_FINITE)
         self._advance(state, solved[goes_on], stage[goes_on])
         free = solved[~goes_on]
         rows = self._next(len(free))
@@ -331,7 +334,7 @@ def _direction(state: _State, reduced: Tensor, free: Tensor, shift: Tensor) -> t
     cautious = torch.linalg.vector_norm(reduced, dim=1).double() / (_CAUTIOUS * state.width).clamp_min(_FLATTEST)
     steepest = torch.where(model.known, model.steepest, torch.maximum(cautious, shift)).clamp_min(_FLATTEST)
     damping = torch.where(state.damping.isnan(), steepest, state.damping)
-    state.damping = torch.where(state.fresh, state.damping, damping)
+    state.damping = torch.where(state.fresh | (state.reason != RUNNING), state.damping, damping)
     theta = (shift + damping).clamp_min(1e-12 * steepest)
     theta = torch.where((state.refused >= 4) | ~model.known, torch.maximum(theta, steepest), theta)
     direction = model.step(reduced, free, theta)
