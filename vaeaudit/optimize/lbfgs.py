@@ -27,6 +27,8 @@ Penalty = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 ARMIJO = 1e-4
 REFUSALS = 10
 """Trials refused in a row after which the direction is given up."""
+_DOUBTFUL = 4
+"""Trials refused in a row after which the objective counts as steep in all directions that no pair tells of."""
 LOOK_EVERY = 4
 """Ticks between two looks at which rows have finished, away from the CPU: the only host-device synchronisation."""
 IN_FLIGHT = {"cpu": 256}
@@ -276,8 +278,53 @@ class _Flight:
         state.reason[rows] = RUNNING
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """What one tick tried; every field has one entry a row.
+
+    Attributes:
+        point, value, gradient: where, and the objective there without the penalty.
+        moved: the step to it, after projection.
+        total: the objective there with the penalty.
+        fall: what a straight line would make of the step, below 0 downhill.
+        slack: how much the objective may rise by rounding.
+        finite: whether value and gradient are.
+        accepted, refused: neither for rows that have finished; a first evaluation is never refused.
+        plain: whether the step goes along the gradient alone.
+        steepest: an upper estimate of the curvature.
+        vanished: whether the gradient vanishes on all coordinates that may move.
+    """
+
+    point: Tensor
+    value: Tensor
+    gradient: Tensor
+    moved: Tensor
+    total: Tensor
+    fall: Tensor
+    slack: Tensor
+    finite: Tensor
+    accepted: Tensor
+    refused: Tensor
+    plain: Tensor
+    steepest: Tensor
+    vanished: Tensor
+
+
 def _tick(objective: Objective, penalty: Penalty, state: _State, solver: BoxLBFGS) -> None:
     """Evaluate one trial point a row; accept it and turn, or take a more cautious step."""
+    trial = _tried(objective, penalty, state)
+    _judge(state, trial, solver)
+    state.curvature.remember(trial.moved, trial.gradient - state.gradient, trial.accepted & ~state.fresh)
+    _caution(state, trial)
+    keep = trial.accepted[:, None]
+    state.point = torch.where(keep, trial.point, state.point)
+    state.gradient = torch.where(keep, trial.gradient, state.gradient)
+    state.value = torch.where(trial.accepted, trial.value, state.value)
+    state.total = torch.where(trial.accepted, trial.total, state.total)
+    state.fresh = state.fresh & ~trial.accepted
+
+
+def _tried(objective: Objective, penalty: Penalty, state: _State) -> _Trial:
     running = state.reason == RUNNING
     size, slope = penalty(_squares(state.point), state.problem)
     state.total = torch.where(state.fresh, torch.inf, state.value + state.weight * size)
@@ -286,31 +333,22 @@ def _tick(objective: Objective, penalty: Penalty, state: _State, solver: BoxLBFG
     free = _free(state.point, gradient, state.lower, state.upper)
     reduced = gradient * free
     direction, plain, steepest = _direction(state, reduced, free, shift)
-    trial = torch.addcmul(state.point, direction, state.step.to(direction.dtype)[:, None])
-    trial = torch.minimum(torch.maximum(trial, state.lower), state.upper)
-    value, new_gradient = objective(trial, state.problem)
+    point = torch.addcmul(state.point, direction, state.step.to(direction.dtype)[:, None])
+    point = torch.minimum(torch.maximum(point, state.lower), state.upper)
+    value, new_gradient = objective(point, state.problem)
     state.evaluations += running
-    moved = trial - state.point
+    moved = point - state.point
     fall = torch.linalg.vecdot(gradient, moved).double()
-    total = value + state.weight * penalty(_squares(trial), state.problem)[0]
+    total = value + state.weight * penalty(_squares(point), state.problem)[0]
     finite = value.isfinite() & new_gradient.sum(1).isfinite()
-    slack = torch.finfo(trial.dtype).eps * state.value.abs()
+    slack = torch.finfo(point.dtype).eps * state.value.abs()
     descends = (fall < 0) & (total <= state.total + ARMIJO * fall + slack)
     accepted = running & finite & (state.fresh | descends)
-    refused = running & ~accepted & ~state.fresh
-
-    _judge(state, total, accepted, refused & (plain & ((-fall <= slack) | (state.refused >= REFUSALS))), solver)
-    vanished = (reduced == 0).all(1) & ~state.fresh & running
-    state.reason = torch.where(vanished, GRADIENT, state.reason)
-    state.reason = torch.where(state.fresh & running & ~finite, NON_FINITE, state.reason)
-    state.curvature.remember(moved, new_gradient - state.gradient, accepted & ~state.fresh)
-    _caution(state, total, fall, accepted, refused, finite, plain, steepest, slack)
-    keep = accepted[:, None]
-    state.point = torch.where(keep, trial, state.point)
-    state.gradient = torch.where(keep, new_gradient, state.gradient)
-    state.value = torch.where(accepted, value, state.value)
-    state.total = torch.where(accepted, total, state.total)
-    state.fresh = state.fresh & ~running
+    return _Trial(
+        point=point, value=value, gradient=new_gradient, moved=moved, total=total, fall=fall, slack=slack,
+        finite=finite, accepted=accepted, refused=running & ~accepted & ~state.fresh, plain=plain, steepest=steepest,
+        vanished=running & ~state.fresh & (reduced == 0).all(1),
+    )  # fmt: skip
 
 
 def _squares(points: Tensor) -> Tensor:
@@ -336,43 +374,48 @@ def _direction(state: _State, reduced: Tensor, free: Tensor, shift: Tensor) -> t
     damping = torch.where(state.damping.isnan(), steepest, state.damping)
     state.damping = torch.where(state.fresh | (state.reason != RUNNING), state.damping, damping)
     theta = (shift + damping).clamp_min(1e-12 * steepest)
-    theta = torch.where((state.refused >= 4) | ~model.known, torch.maximum(theta, steepest), theta)
-    direction = model.step(reduced, free, theta)
-    uphill = torch.linalg.vecdot(direction, reduced) >= 0
-    plain = uphill | ~model.known
+    doubtful = (state.refused >= _DOUBTFUL) | ~model.known
+    direction = model.step(reduced, free, torch.where(doubtful, torch.maximum(theta, steepest), theta))
+    plain = ~model.known | (torch.linalg.vecdot(direction, reduced) >= 0)
     along = reduced / -steepest.to(reduced.dtype)[:, None]
     return torch.where(plain[:, None], along, direction), plain, steepest
 
 
-def _judge(state: _State, total: Tensor, accepted: Tensor, hopeless: Tensor, solver: BoxLBFGS) -> None:
+def _judge(state: _State, trial: _Trial, solver: BoxLBFGS) -> None:
     """Say which problems are solved or given up."""
     running = state.reason == RUNNING
     tolerance = max(solver.tolerance, torch.finfo(state.point.dtype).eps)
-    small = state.total - total <= tolerance * total.abs()
-    state.settled = torch.where(accepted & ~state.fresh, torch.where(small, state.settled + 1, 0), state.settled)
-    state.reason = torch.where(running & accepted & (state.settled >= solver.patience), DECREASE, state.reason)
-    state.reason = torch.where(running & hopeless, STUCK, state.reason)
-    spent = (state.reason == RUNNING) & (state.evaluations >= solver.max_evaluations)
-    state.reason = torch.where(spent, BUDGET, state.reason)
+    small = state.total - trial.total <= tolerance * trial.total.abs()
+    state.settled = torch.where(trial.accepted & ~state.fresh, torch.where(small, state.settled + 1, 0), state.settled)
+    spent = running & (state.evaluations >= solver.max_evaluations)
+    for reason, holds in (
+        (BUDGET, spent),
+        (STUCK, trial.refused & trial.plain & _is_lost(state, trial)),
+        (DECREASE, trial.accepted & (state.settled >= solver.patience)),
+        (GRADIENT, trial.vanished),
+        (NON_FINITE, running & state.fresh & ~trial.finite),
+    ):
+        state.reason = torch.where(holds, reason, state.reason)
 
 
-def _caution(
-    state: _State, total: Tensor, fall: Tensor, accepted: Tensor, refused: Tensor, finite: Tensor,
-    plain: Tensor, steepest: Tensor, slack: Tensor,
-) -> None:  # fmt: skip
-    """Set the length of the next step and the damping; a direction refused at every length is forgotten.
+def _is_lost(state: _State, trial: _Trial) -> Tensor:
+    """Directions along which nothing is to be gained: refused at every length, or by less than rounding."""
+    return (state.refused >= REFUSALS) | (trial.fall >= 0) | (-trial.fall <= trial.slack)
+
+
+def _caution(state: _State, trial: _Trial) -> None:
+    """Set the length of the next step and the damping; a direction that is lost is forgotten, and its pairs with it.
 
     Lengths are found by quadratic interpolation, held between a twentieth and a half of the last one.
     """
-    curvature = 2 * (total - state.total - fall)
-    factor = torch.where(finite & (curvature > 0), -fall / curvature, 0.1).nan_to_num(0.1).clamp(0.05, 0.5)
+    accepted, refused = trial.accepted, trial.refused
+    lost = refused & ~trial.plain & _is_lost(state, trial)
+    curvature = 2 * (trial.total - state.total - trial.fall)
+    factor = torch.where(trial.finite & (curvature > 0), -trial.fall / curvature, 0.1).nan_to_num(0.1).clamp(0.05, 0.5)
     at_once = accepted & (state.refused == 0) & ~state.fresh
-    raised = torch.minimum(torch.maximum(state.damping, 1e-3 * steepest) * 3, steepest)
-    state.damping = torch.where(at_once, 0.5 * state.damping, torch.where(refused, raised, state.damping))
-    state.step = torch.where(accepted, 1.0, torch.where(refused, state.step * factor, state.step))
-    state.refused = torch.where(accepted, 0, state.refused + refused)
-    lost = refused & ~plain & ((state.refused >= REFUSALS) | (fall >= 0) | (-fall <= slack))
+    raised = torch.minimum(torch.maximum(state.damping, 1e-3 * trial.steepest) * 3, trial.steepest)
+    damping = torch.where(at_once, 0.5 * state.damping, torch.where(refused, raised, state.damping))
     state.curvature.forget(lost)
-    state.step = torch.where(lost, 1.0, state.step)
-    state.damping = torch.where(lost, torch.nan, state.damping)
-    state.refused = torch.where(lost, 0, state.refused)
+    state.damping = torch.where(lost, torch.nan, damping)
+    state.step = torch.where(accepted | lost, 1.0, torch.where(refused, state.step * factor, state.step))
+    state.refused = torch.where(accepted | lost, 0, state.refused + refused)
