@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaeaudit import attacks, geometry, remedies, zoo
+    from vaeaudit import attacks, certificates, geometry, remedies, zoo
     from vaeaudit.adapters import wrap
     from vaeaudit.auditing import audit, plan
     from vaeaudit.autoencoder import Autoencoder
@@ -49,6 +49,7 @@ __all__ = [
     "at_most",
     "attacks",
     "auddc",
+    "certificates",
     "audit",
     "fit_hinge",
     "geometry",
@@ -75,7 +76,7 @@ _ROOMS = {
 }  # fmt: skip
 """Where each name lives. No module is called like a function here: importing it would hide the function."""
 _HOME = {name: module for module, names in _ROOMS.items() for name in names}
-_MODULES = ("attacks", "geometry", "remedies", "zoo")
+_MODULES = ("attacks", "certificates", "geometry", "remedies", "zoo")
 
 
 def __getattr__(name: str) -> Any:
