@@ -223,6 +223,18 @@ def test_a_pair_has_the_same_curve_in_any_order_and_company(report: vaeaudit.Aud
     np.testing.assert_allclose(other.curves.hinge, one.curves.hinge[:2:-1], rtol=1e-6)
 
 
+def test_no_strength_has_a_solution_that_another_betters(report: vaeaudit.AuditReport, digits: Any) -> None:
+    curves = report.curves
+    assert len(curves.strengths) > spec.PRESETS["quick"].strengths, "several calls of the attack must have met"
+    images = digits[0].flatten(1).double().numpy()
+    spans = np.linalg.norm(images[curves.originals] - images[curves.targets], axis=1)
+    squares = (curves.distortion * spans[:, None]) ** 2
+    cost = curves.divergence[:, None] + curves.strengths[:, None] * squares[:, None]
+    assert (cost.min(2) >= curves.objective * (1 - 1e-4)).all()
+    assert (np.diff(curves.distortion) <= 1e-3).all(), "distortion falls with C"
+    np.testing.assert_allclose(curves.objective, np.diagonal(cost, axis1=1, axis2=2), rtol=1e-5)
+
+
 def test_a_series_of_ones_own_is_neither_lowered_nor_made_denser(digits: Any) -> None:
     strengths = [0.1, 1.0, 10.0, 100.0]
     curves = vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK, strengths=strengths).curves

@@ -105,3 +105,31 @@ def test_threads_see_the_callers_context_and_keep_their_own_changes() -> None:
         assert VARIABLE.get() == 7
     finally:
         VARIABLE.reset(token)
+
+
+def test_an_interrupt_while_waiting_for_workers_does_not_leave_them_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, left = threading.Event(), threading.Event(), []
+
+    def slow(chunk: int) -> int:
+        begun.set()
+        go_on.wait(10)
+        left.append(chunk)
+        return chunk
+
+    join, interrupts = threading.Thread.join, iter([KeyboardInterrupt(), KeyboardInterrupt()])
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+        go_on.set()
+        join(thread, timeout)
+
+    def fail(chunk: int) -> int:
+        begun.wait(10)
+        raise ValueError("the first")
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    running = spread([0, 1, 2], [slow, fail])
+    with pytest.raises(KeyboardInterrupt):
+        next(running)
+    assert left, "the other worker came to its end first"

@@ -18,12 +18,40 @@ INPUT_UNITS = "L2 of input"
 SHOWN_STRENGTHS = 5
 _UNITS = {"von_neumann_entropy": "nats", "effective_rank": "directions"}
 _CLEARLY = 3.0
+_WORTH_TAKING = 1e-6
 _SMALLEST_WAY = 0.02
 """A targeted attack got clearly off the spot above this share of the way."""
 _SMALLEST_REACH = 0.01
 """A pair's reach is clearly positive above this share of its span, and above three standard errors."""
 
 Floats = NDArray[np.float64]
+
+
+def exchanged(arrays: Arrays, strengths: Floats, spans: Floats, penalty: str) -> Arrays:
+    """Every strength takes the solution that costs least there, of whichever strength it is.
+
+    One call of the attack does so among its own strengths; this does among all that a series came to.
+
+    Args:
+        arrays: from `Measurements.tradeoff`, of several calls side by side.
+        strengths: C in the arrays' order, `(strengths,)`.
+        spans: L2(x - t), `(pairs,)`.
+        penalty: on the distortion.
+    """
+    size = (arrays["distortion"] * spans[:, None]) ** (2 if penalty == "l2_squared" else 1)
+    cost = np.nan_to_num(arrays["divergence"][:, None] + strengths[:, None] * size[:, None], nan=np.inf, posinf=np.inf)
+    own = np.arange(len(strengths))
+    best = np.where(cost.min(2) < cost[:, own, own] * (1 - _WORTH_TAKING), cost.argmin(2), own)
+    taken = {
+        key: np.take_along_axis(arrays[key], best, 1)
+        for key in ("distortion", "divergence", "converged", "adversarial_distance")
+    }
+    few = len(arrays["adversarial"])
+    pictures = {
+        key: arrays[key][np.arange(few)[:, None], best[:few]] for key in ("adversarial", "adversarial_reconstruction")
+    }
+    objective = np.where(best == own, arrays["objective"], np.take_along_axis(cost, best[..., None], 2)[..., 0])
+    return {**arrays, **taken, **pictures, "objective": objective}
 
 
 def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: NDArray[np.int64], seed: int) -> Curves:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vaeaudit import attacks
 from vaeaudit.adapters import wrap
 from vaeaudit.attacks import Penalty, Strengths
-from vaeaudit.autoencoder import Autoencoder, Precision, checked_device, same_device
+from vaeaudit.autoencoder import Autoencoder, Precision, checked_device, checked_precision, same_device
 from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import ModelError, OptionError
@@ -63,10 +63,10 @@ def audit(
         device: where to measure; None is where the model lives. On another device a copy is measured.
         devices: several instead, of one kind, or "all" the machine's GPUs: the first as `device`, and copies of the
             model on the others, which share the pairs of the targeted attack. Figures are those of one device, to
-            rounding.
+            rounding. Without a GPU, "all" is where the model lives.
         seed: the same seed on the same machine repeats every figure.
-        strengths: series of C, see `vaeaudit.attacks.targeted`; None chooses one for the model, and
-            lowers it further for curves that do not saturate.
+        strengths: series of C, see `vaeaudit.attacks.targeted`; None chooses one for the model, lowers it
+            further for curves that do not saturate, and makes it denser where they bend.
         divergence: between posteriors, see `vaeaudit.divergences`.
         penalty: on the distortion, "l2_squared" or "l2".
         precision: "bfloat16" or "tf32" lets the targeted attack look for its starting points in a lower precision,
@@ -130,11 +130,14 @@ def plan(
     began = time.perf_counter()
     spec = preset_named(preset)
     _check_numbers(seed, most_pairs)
+    checked_precision(precision)
     subject = wrap(ae)
     training = subject.training_modules()
-    first_device, *crew = places_named(device, devices)
+    first_device, *others = places_named(device, devices)
     subject = subject.on(first_device)
     place = _place(subject, first_device)
+    crew = _crew(place, others)
+    _check_use_of_precision(precision, subject, crew)
     with subject.at_rest(seed):
         model = model_identity(subject, place)
         data = load_images(
@@ -165,7 +168,7 @@ def plan(
     }  # fmt: skip
     seconds = {"planning": round(time.perf_counter() - began - probing, 3), "probe": round(probing, 3)}
     return Plan(
-        subject=subject, training=training, device=place, crew=_crew(place, crew), data=data, drawn=drawn, pairs=first, preset=preset, spec=spec,
+        subject=subject, training=training, device=place, crew=crew, data=data, drawn=drawn, pairs=first, preset=preset, spec=spec,
         series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, precision=precision, seed=seed,
         settings=settings, probed=probed, identity=identity, seconds=seconds,
     )  # fmt: skip
@@ -188,12 +191,31 @@ def places_named(device: str | torch.device | None, devices: Devices) -> list[st
     return list(devices)
 
 
+def _check_use_of_precision(precision: Precision | None, subject: Autoencoder, crew: Sequence[torch.device]) -> None:
+    """Refuse a precision that would be asked for in vain.
+
+    Raises:
+        OptionError: the model computes in another precision already, or tf32 is asked of several devices.
+    """
+    if precision is not None and subject.dtype != torch.float32:
+        raise OptionError(
+            f"precision={precision!r} is for float32 models, and this one computes in {subject.dtype}; leave it out"
+        )
+    if precision == "tf32" and crew:
+        raise OptionError(
+            "tf32 is one switch for the whole process, so several devices cannot use it; "
+            "pass precision='bfloat16', or one device"
+        )
+
+
 def _crew(place: torch.device, others: Sequence[str | torch.device | None]) -> tuple[torch.device, ...]:
     """The devices that measure beside the first.
 
     Raises:
         OptionError: they are of another kind, or a GPU stands there twice.
     """
+    if any(device is None for device in others):
+        raise OptionError("devices expects names such as 'cuda:1', got None among them")
     crew = tuple(checked_device(device) for device in others if device is not None)
     for i, device in enumerate(crew):
         if device.type != place.type:

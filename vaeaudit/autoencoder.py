@@ -251,8 +251,7 @@ class Autoencoder:
         Raises:
             OptionError: no such precision.
         """
-        if precision is not None and precision not in PRECISIONS:
-            raise OptionError(f"precision expects None or one of {', '.join(PRECISIONS)}, got {precision!r}")
+        checked_precision(precision)
         elsewhere = precision == "tf32" and threading.current_thread() is not threading.main_thread()
         if precision is None or elsewhere or self.dtype != torch.float32:
             yield
@@ -310,6 +309,16 @@ def _checked_bounds(bounds: Any) -> tuple[float, float]:
     return low, high
 
 
+def checked_precision(precision: Precision | None) -> None:
+    """Refuse what is no precision.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if precision is not None and not (isinstance(precision, str) and precision in PRECISIONS):
+        raise OptionError(f"precision expects None or one of {', '.join(PRECISIONS)}, got {precision!r}")
+
+
 def checked_device(device: str | torch.device) -> torch.device:
     """A device that can be used here.
 
@@ -319,7 +328,7 @@ def checked_device(device: str | torch.device) -> torch.device:
     try:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ModelError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return wanted
 

@@ -154,7 +154,9 @@ def _run(options: argparse.Namespace) -> int:
 
     file = read_audit_file(options.file)
     output = options.output or file.folder / file.output
-    settings = {**file.options, **_asked(options)}
+    asked = _asked(options)
+    said = {key: value for key, value in file.options.items() if not (key == "device" and "devices" in asked)}
+    settings = {**said, **asked}
     report = _audited(load_model(file), load_data(file), settings, output, quiet=options.quiet)
     if options.profile:
         print_profile(report)

@@ -221,6 +221,16 @@ def finding_spectrum_estimated(images: int, radius: float, share: float, nats: f
     )  # fmt: skip
 
 
+def finding_local_minima(share: float, threshold: float) -> Finding:
+    """The attack's paths from the original and from the target ended apart."""
+    return Finding(
+        name="local_minima", severity="info",
+        message=f"at {share:.0%} of the points of the trade-off curves the attack's paths from the original and from the target "
+        f"came to objectives more than {threshold:.0%} apart, before the better one was polished.",
+        remedy="The better one counts. Many local minima may hide better ones still: preset \"thorough\" adds random starts.",
+    )  # fmt: skip
+
+
 def finding_damage_not_converged(share: float) -> Finding:
     """The untargeted attack still gained when its steps ran out."""
     return Finding(

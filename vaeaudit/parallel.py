@@ -59,5 +59,17 @@ def spread(chunks: Sequence[C], workers: Sequence[Callable[[C], R]]) -> Generato
             yield result
     finally:
         stop.set()
-        for thread in threads:
-            thread.join()
+        _wait_for([thread for thread in threads if thread.ident is not None])
+
+
+def _wait_for(threads: Sequence[threading.Thread]) -> None:
+    """Join all, whatever comes meanwhile: threads that outlive the caller would go on with what is the caller's."""
+    pending: KeyboardInterrupt | None = None
+    for thread in threads:
+        while thread.is_alive():
+            try:
+                thread.join()
+            except KeyboardInterrupt as interrupt:
+                pending = interrupt
+    if pending is not None:
+        raise pending

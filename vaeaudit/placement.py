@@ -59,8 +59,8 @@ def strengths_between(strengths: Floats, distortion: Floats, gap: Floats, count:
     dx, dy = np.diff(x, axis=1), np.diff(y, axis=1)
     bends = 0.5 * np.abs(dx[:, :-1] * dy[:, 1:] - dx[:, 1:] * dy[:, :-1]).mean(0)
     worth = np.append(bends, 0) + np.insert(bends, 0, 0)
-    apart = (strengths[:-1] > 0) & (worth > 0)
-    intervals = np.sort(np.argsort(-worth, kind="stable")[:count])
-    intervals = intervals[apart[intervals]]
+    worth = np.where(strengths[:-1] > 0, worth, 0)
+    intervals = np.argsort(-worth, kind="stable")[:count]
+    intervals = np.sort(intervals[worth[intervals] > 0])
     middle: Floats = np.sqrt(strengths[intervals] * strengths[intervals + 1])
     return middle

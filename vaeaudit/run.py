@@ -29,6 +29,8 @@ from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate, estimate
 from vaeaudit.tradeoff import hinge_estimate
 
 _BETWEEN_AT_ONCE = 4
+_APART, _OFTEN_APART = 0.1, 0.5
+"""The paths' objectives differ clearly above the first, and often above the second, as shares."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,38 +88,39 @@ class Run:
         """
         measure, first = self.measure, self.measure.first
         series = [self.series]
-        arrays = measure.tradeoff(self.series, first)
-        curves = self._curves_of(arrays, series)
+        parts = [measure.tradeoff(self.series, first)]
+        curves, arrays = self._joined(parts, series)
 
-        def extended(strengths: Tensor) -> tuple[Arrays, Curves]:
+        def extended(strengths: Tensor) -> tuple[Curves, Arrays]:
             series.append(strengths)
-            longer = _beside(arrays, measure.tradeoff(strengths, first, further=True))
-            return longer, self._curves_of(longer, series)
+            parts.append(measure.tradeoff(strengths, first, further=True))
+            return self._joined(parts, series)
 
         for time_ in range(measure.spec.extensions if self.automatic else 0):
             if not curves.censored.any():
                 break
-            arrays, curves = extended(lower_strengths(self.series, time_))
+            curves, arrays = extended(lower_strengths(self.series, time_))
         most = len(curves.strengths) + measure.spec.between if self.automatic else 0
         while len(curves.strengths) < most:
             count = min(_BETWEEN_AT_ONCE, most - len(curves.strengths))
             between = strengths_between(curves.strengths, curves.distortion, curves.gap, count)
             if not len(between):
                 break
-            arrays, curves = extended(torch.from_numpy(between).to(self.series))
+            curves, arrays = extended(torch.from_numpy(between).to(self.series))
         if len(measure.pairs) > first:
             parts = [measure.tradeoff(part, len(measure.pairs), further=i > 0) for i, part in enumerate(series)]
-            arrays = functools.reduce(_beside, parts)
-            curves = self._curves_of(arrays, series)
+            curves, arrays = self._joined(parts, series)
         return curves, arrays, np.argsort(torch.cat(series).cpu().numpy())
 
-    def _curves_of(self, arrays: Arrays, series: list[Tensor]) -> Curves:
-        measure = self.measure
+    def _joined(self, parts: list[Arrays], series: list[Tensor]) -> tuple[Curves, Arrays]:
+        """Curves over all strengths so far, and what they were made of."""
+        measure, arrays = self.measure, functools.reduce(_beside, parts)
         pairs = measure.pairs[: len(arrays["distortion"])]
         originals, targets = measure.images[pairs[:, 0]], measure.images[pairs[:, 1]]
         spans = (originals - targets).flatten(1).double().norm(dim=1).cpu().numpy()
         strengths = torch.cat(series).cpu().numpy()
-        return assembly.curves_of(arrays, strengths, spans, measure.data.index[pairs], measure.seed)
+        arrays = assembly.exchanged(arrays, strengths, spans, measure.penalty)
+        return assembly.curves_of(arrays, strengths, spans, measure.data.index[pairs], measure.seed), arrays
 
     def _headline(self, curves: Curves, arrays: Arrays) -> dict[str, Estimate]:
         kept = np.where(curves.excluded, np.nan, 1.0)
@@ -192,6 +195,9 @@ class Run:
             unconverged=float((~curves.converged).mean()), floor=float(np.median(floors)) if len(floors) else 0.0,
             poor_targets=int((arrays["target_distance"] > 0.5 * arrays["original_distance"]).sum()),
         )  # fmt: skip
+        apart = float((curves.disagreement > _APART).mean())
+        if apart > _OFTEN_APART:
+            findings.append(health.finding_local_minima(apart, _APART))
         if pairs < SMALLEST_SAMPLE:
             findings.append(health.finding_few_samples(pairs, SMALLEST_SAMPLE))
         if spectra and spectra["encoder"].active_units.value < 2:

@@ -15,7 +15,8 @@ class Spec:
         pairs: original/target pairs, where the user does not say.
         strengths: values of C in the automatic series, to begin with.
         restarts: random starts of the targeted attack, beside original and target.
-        evaluations: gradient evaluations that one problem of the targeted attack may spend.
+        evaluations: gradient evaluations that one problem of the targeted attack may spend in each phase: a path from
+            either end, and up to three polishes.
         between: further values at most, put where the curves bend until hinge and AUDDC are resolved.
         extensions: times that C may be lowered further for curves that do not saturate.
         samples: posterior samples behind every point of a trade-off curve.

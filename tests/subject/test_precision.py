@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaeaudit import Autoencoder, batches, zoo
+from vaeaudit import Autoencoder, audit, batches, plan, zoo
 from vaeaudit.attacks.objective import gradient_of
 from vaeaudit.autoencoder import PRECISIONS, Precision
 from vaeaudit.errors import ModelError, OptionError
@@ -217,3 +217,37 @@ def test_rows_are_the_same_to_the_last_bit_in_any_company() -> None:
         together = ae.posteriors(images).mean
         for count in (1, 5, 30):
             assert torch.equal(ae.posteriors(images[:count]).mean, together[:count])
+
+
+def test_an_audit_looks_roughly_in_bfloat16_and_measures_in_full(net: Net) -> None:
+    images = torch.rand(12, 12, generator=torch.Generator().manual_seed(0))
+    report = audit(Autoencoder(net.encode, net.decode), images, "quick", pairs=6, precision="bfloat16")
+    assert torch.bfloat16 in net.products
+    assert torch.float32 in net.products
+    assert report.provenance.settings["precision"] == "bfloat16"
+    net.products.clear()
+    full = audit(Autoencoder(net.encode, net.decode), images, "quick", pairs=6)
+    assert set(net.products) == {torch.float32}
+    assert report.damage is not None
+    assert full.damage is not None
+    assert report.damage.estimates == full.damage.estimates, "only the targeted attack looks roughly"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"precision": "half"}, "precision expects None or one of bfloat16, tf32, got 'half'"),
+        ({"precision": ["tf32"]}, "precision expects None or one of"),
+        ({"precision": "tf32", "devices": ["cpu", "cpu"]}, "tf32 is one switch for the whole process"),
+        ({"devices": ["cpu", None]}, "got None among them"),
+    ],
+)
+def test_a_precision_that_would_be_asked_for_in_vain_is_refused_at_once(net: Net, asked: dict, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        plan(Autoencoder(net.encode, net.decode), torch.rand(12, 12), "quick", pairs=6, **asked)
+
+
+def test_a_model_in_double_precision_is_not_asked_to_be_rough(net: Net) -> None:
+    net.double()
+    with pytest.raises(OptionError, match=r"for float32 models, and this one computes in torch\.float64"):
+        plan(Autoencoder(net.encode, net.decode), torch.rand(12, 12), "quick", pairs=6, precision="bfloat16")

@@ -99,8 +99,8 @@ class LatentObjective:
 
     def size(self, points: Tensor) -> Tensor:
         """P of distortions `(..., n)`, exact, float64."""
-        squares = points.double().square().sum(-1)
-        return squares if self.penalty == "l2_squared" else squares.sqrt()
+        length: Tensor = torch.linalg.vector_norm(points, dim=-1, dtype=torch.float64)
+        return length.square() if self.penalty == "l2_squared" else length
 
     def divergence_with_gradient(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
         """Delta `(rows,)` in float64 and its gradient `(rows, n)`, without the penalty."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,10 @@ STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
 """Named series. Paper A summed the divergence over a batch of 100 copies: its C is 100 times ours."""
 EXAMINED = 8
 _BYTES_A_VALUE = 40
+_BY_PAIR = (
+    "adversarial", "distortion", "relative_distortion", "divergence", "objective", "converged", "disagreement",
+    "gradient_evaluations",
+)  # fmt: skip
 _ROUGH: dict[Penalty, float] = {"l2_squared": 1e-2, "l2": 1e-4}
 """Tolerance of the paths. An unsquared norm bends where it is least, and rough paths end far from its minima."""
 _FOLLOWED = 4
@@ -122,11 +127,13 @@ def targeted(
         search = _Search(
             ae=ae, series=series, restarts=restarts, seed=seed, precision=precision, solver=solver or SOLVER
         )
+        chunks = torch.arange(len(originals), device=originals.device).split(pairs_at_once(originals, len(series)))
         parts = []
-        for rows in torch.arange(len(originals), device=originals.device).split(pairs_at_once(originals, len(series))):
-            parts.append(search.solve(_rows(objective, rows), targets[rows]))
-        found = _Found(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(_Found)})
-        return _result(originals, found, objective, series, name)
+        for rows in chunks:
+            some = _rows(objective, rows)
+            parts.append(_result(originals[rows], search.solve(some, targets[rows]), some, series, name))
+        joined: dict[str, Any] = {key: torch.cat([getattr(part, key) for part in parts]) for key in _BY_PAIR}
+        return replace(parts[0], **joined)
 
 
 def _prepare(
@@ -267,6 +274,7 @@ class _Search:
             found.values = torch.where(todo, lowest, found.values)
             if not bool(todo.any()):
                 break
+        found.converged &= ~todo
         return found
 
     def _corners(self, objective: LatentObjective, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -357,7 +365,7 @@ class _Search:
         """For each strength the candidate of least objective, `(pairs, strengths, n)`, and its value."""
         delta = self._divergences(objective, candidates)
         cost = delta[:, None] + self.series[None, :, None] * objective.size(candidates)[:, None]
-        value, index = cost.nan_to_num(math.inf).min(2)
+        value, index = cost.nan_to_num(math.inf, math.inf).min(2)
         return candidates.gather(1, index[..., None].expand(-1, -1, candidates.shape[2])), value
 
     def _divergences(self, objective: LatentObjective, points: Tensor) -> Tensor:

@@ -259,8 +259,8 @@ class _Flight:
         rows = self._next(len(free))
         if len(rows):
             state.put(free[: len(rows)], self._rows(rows, state.curvature))
-        idle = torch.nonzero(state.reason == RUNNING)[:, 0]
-        return state.select(idle) if len(idle) < 0.8 * len(state.problem) or not len(idle) else state
+        running = torch.nonzero(state.reason == RUNNING)[:, 0]
+        return state.select(running) if len(running) < 0.8 * len(state.problem) or not len(running) else state
 
     def _write(self, state: _State, solved: Tensor) -> None:
         at = state.problem[solved], state.stage[solved]
