@@ -75,7 +75,8 @@ def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: NDArray[n
     fit = fit_hinge(distortion, gap, seed=seed)
     return Curves(
         strengths=strengths[order], distortion=distortion, gap=gap, divergence=arrays["divergence"][:, order],
-        objective=arrays["objective"][:, order], converged=arrays["converged"][:, order], disagreement=arrays["disagreement"][:, order],
+        objective=arrays["objective"][:, order], converged=arrays["converged"][:, order],
+        disagreement=arrays["disagreement"][:, order],
         originals=pairs[:, 0], targets=pairs[:, 1], reach=reach, excluded=excluded,
         hinge=fit.hinge, censored=fit.censored & ~excluded, floor=fit.floor, slope=fit.slope,
         r_squared=fit.r_squared, linearity=fit.linearity, auddc=areas_under(distortion, gap),

@@ -168,7 +168,8 @@ def plan(
     }  # fmt: skip
     seconds = {"planning": round(time.perf_counter() - began - probing, 3), "probe": round(probing, 3)}
     return Plan(
-        subject=subject, training=training, device=place, crew=crew, data=data, drawn=drawn, pairs=first, preset=preset, spec=spec,
+        subject=subject, training=training, device=place, crew=crew, data=data, drawn=drawn, pairs=first,
+        preset=preset, spec=spec,
         series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, precision=precision, seed=seed,
         settings=settings, probed=probed, identity=identity, seconds=seconds,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit.errors import GradientError, OptionError
+from vaeaudit.memory import free_bytes, is_out_of_memory, release_cached
 
 _SHARE = 4
 """One part in this many of what is free is taken: other programs, and torch's own workspaces, want theirs."""
@@ -45,9 +46,7 @@ def memory_budget(device: torch.device, asked: int | None = None) -> int:
             raise OptionError(f"memory expects a number of bytes, at least 1, got {asked!r}")
         return int(asked)
     if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return max(1, (free + cached) // _SHARE)
+        return max(1, free_bytes(device) // _SHARE)
     return max(1, min(_MOST_ON_CPU, _free_on_cpu() // _SHARE))
 
 
@@ -97,13 +96,6 @@ def _saved(function: Callable[[Tensor], Tensor], inputs: Tensor) -> RowCost:
     return RowCost(saved=sum(sizes.values()), largest=max(moving))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or what it was raised from, is memory running out; on a CPU torch has no class for it."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
-        return True
-    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
-
-
 def in_chunks(work: Callable[[Tensor], T], rows: Tensor, size: int) -> list[T]:
     """`work` on consecutive rows, `size` at once; half as many whenever memory runs out.
 
@@ -123,6 +115,5 @@ def in_chunks(work: Callable[[Tensor], T], rows: Tensor, size: int) -> list[T]:
             continue
         # outside the handler: a traceback keeps the failed attempt's tensors alive
         size = max(1, size // 2)
-        if rows.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_cached(rows.device)
     return done

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.errors import GradientError, ModelError
-from vaeaudit.geometry.budget import bytes_in_a_pass, in_chunks, is_out_of_memory, memory_budget, row_cost
+from vaeaudit.geometry.budget import bytes_in_a_pass, in_chunks, memory_budget, row_cost
 from vaeaudit.geometry.modes import Function, forward_mode, reverse_mode, say_once
+from vaeaudit.memory import is_out_of_memory
 
 BYTES_OF_ONE = 2**30
 SMALL_SIDE = 2048

@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vaeaudit.errors import FallbackWarning, GradientError
-from vaeaudit.geometry.budget import is_out_of_memory
+from vaeaudit.memory import is_out_of_memory
 
 Function = Callable[[Tensor], Tensor]
 """From rows `(batch, *event)` to rows `(batch, outputs)`."""

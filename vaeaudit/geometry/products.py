@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from vaeaudit.errors import GradientError
-from vaeaudit.geometry.budget import is_out_of_memory, memory_budget
+from vaeaudit.geometry.budget import memory_budget
 from vaeaudit.geometry.modes import Function, differentiable, say_once
+from vaeaudit.memory import is_out_of_memory
 
 
 class JacobianProducts:
