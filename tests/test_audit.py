@@ -15,8 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import vaeaudit
-from vaeaudit import attacks, measurements, spec, zoo
+from vaeaudit import attacks, spec, zoo
 from vaeaudit.geometry import jacobians
+from vaeaudit.measurements import damage, spectra, tradeoff
 from vaeaudit.report import codec
 
 QUICK: dict[str, Any] = {"preset": "quick", "pairs": 8}
@@ -255,8 +256,9 @@ def test_the_automatic_series_is_made_denser_only_between_its_ends(
 def test_the_number_of_pairs_solved_together_changes_nothing(
     report: vaeaudit.AuditReport, digits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measurements, "pairs_at_once", lambda images, strengths: 3)
-    monkeypatch.setattr(measurements, "IMAGES_AT_ONCE", 5)
+    monkeypatch.setattr(tradeoff, "pairs_at_once", lambda images, strengths: 3)
+    for room in (damage, spectra):
+        monkeypatch.setattr(room, "IMAGES_AT_ONCE", 5)
     other = vaeaudit.audit(zoo.load("mnist-vae"), digits, **QUICK)
     np.testing.assert_allclose(other.curves.objective, report.curves.objective, rtol=1e-6)
     np.testing.assert_allclose(other.curves.hinge, report.curves.hinge, rtol=1e-6)
@@ -582,7 +584,7 @@ def test_an_extension_keeps_its_way_to_spectra_and_its_images(
     """Twice the pairs would afford decomposing; the first ones did not."""
     images = small_images.repeat(2, 1, 1, 1)[:24]
     spec = dataclasses.replace(vaeaudit.spec.PRESETS["quick"], pairs=4, jacobian_rows=1600, probes=2, probe_steps=3)
-    monkeypatch.setattr(measurements, "_ROWS_A_UNIT", 8)
+    monkeypatch.setattr(spectra, "ROWS_A_UNIT", 8)
     monkeypatch.setitem(vaeaudit.spec.PRESETS, "quick", spec)
     plan = vaeaudit.plan(ConvolutionalVAE().eval(), images, preset="quick", pairs=4, most_pairs=8)
     first, more = plan.report(), plan.report(8)

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 import vaeaudit
-from vaeaudit import AuditReport, Autoencoder, commands, measurements
+from vaeaudit import AuditReport, Autoencoder, commands
 from vaeaudit.auditing import places_named
 from vaeaudit.errors import ModelError, OptionError
+from vaeaudit.measurements import tradeoff
 
 PAIRS = 6
 OPTIONS: dict[str, Any] = {"preset": "quick", "pairs": PAIRS, "strengths": 6}
@@ -74,7 +75,7 @@ def test_a_report_equals_that_of_a_single_device(
     model: VAE, images: Tensor, devices: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = _audit(model, images)
-    targeted, used = measurements.attacks.targeted, []
+    targeted, used = tradeoff.attacks.targeted, []
     all_at_work = threading.Barrier(len(devices), timeout=60)
 
     def note(ae: Autoencoder, *args: Any, **options: Any) -> Any:
@@ -82,7 +83,7 @@ def test_a_report_equals_that_of_a_single_device(
         used.append((threading.current_thread().name, id(ae.found.modules[0])))
         return targeted(ae, *args, **options)
 
-    monkeypatch.setattr(measurements.attacks, "targeted", note)
+    monkeypatch.setattr(tradeoff.attacks, "targeted", note)
     shared = _audit(model, images, devices=devices)
     assert _timeless(shared) == _timeless(alone)
     assert shared.provenance.environment["devices"] == str(len(devices))
@@ -96,7 +97,7 @@ def test_pairs_that_were_finished_are_not_attacked_again_by_any_device(
     model: VAE, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = _audit(model, images, devices=["cpu", "cpu"], checkpoint=tmp_path)
-    monkeypatch.setattr(measurements.attacks, "targeted", None)
+    monkeypatch.setattr(tradeoff.attacks, "targeted", None)
     again = _audit(model, images, checkpoint=tmp_path)
     assert _timeless(again) == _timeless(first)
 
@@ -153,14 +154,14 @@ def test_an_error_on_one_device_ends_the_audit_and_restores_the_model(
     model: VAE, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.train()
-    targeted, main = measurements.attacks.targeted, id(model)
+    targeted, main = tradeoff.attacks.targeted, id(model)
 
     def fails(ae: Autoencoder, *args: Any, **options: Any) -> Any:
         if id(ae.found.modules[0]) != main:
             raise ModelError("no luck there")
         return targeted(ae, *args, **options)
 
-    monkeypatch.setattr(measurements.attacks, "targeted", fails)
+    monkeypatch.setattr(tradeoff.attacks, "targeted", fails)
     with pytest.raises(ModelError, match="no luck there"):
         _audit(model, images, devices=["cpu", "cpu"])
     assert model.training

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import vaeaudit
-from vaeaudit.assembly import linearity_breaks
 from vaeaudit.geometry import jacobians
+from vaeaudit.measurements.local import linearity_breaks
 from vaeaudit.report.local import LocalPrediction
 
 RADII = np.array([1.0, 2.0, 4.0])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ModelError,
         OptionError,
         ReportError,
+        StorageError,
     )
     from vaeaudit.planning import Plan
     from vaeaudit.report.model import AuditReport, load
@@ -44,6 +45,7 @@ __all__ = [
     "OptionError",
     "Plan",
     "ReportError",
+    "StorageError",
     "Verdict",
     "at_least",
     "at_most",
@@ -66,7 +68,7 @@ _ROOMS = {
     "autoencoder": ("Autoencoder",),
     "errors": (
         "AuditError", "DataError", "EncoderOutputError", "FallbackWarning", "GradientError", "ModelError", "OptionError",
-        "ReportError",
+        "ReportError", "StorageError",
     ),
     "planning": ("Plan",),
     "report.model": ("AuditReport", "load"),

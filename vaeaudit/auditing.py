@@ -19,7 +19,7 @@ from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.identity import data_identity, model_identity, settings_of
-from vaeaudit.measurements import Progress
+from vaeaudit.measurements.bench import Progress
 from vaeaudit.pairs import Pairs, draw_pairs, positions_named
 from vaeaudit.planning import Plan, pixels_of
 from vaeaudit.probe import probe

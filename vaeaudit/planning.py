@@ -20,10 +20,11 @@ from vaeaudit.checkpoint import Checkpoint, Memory
 from vaeaudit.data import Images
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.identity import environment_of
-from vaeaudit.measurements import Measurements, Progress
+from vaeaudit.measurements.bench import Bench, Progress
 from vaeaudit.memory import release_cached
 from vaeaudit.probe import Probe
-from vaeaudit.report.model import AuditReport, Provenance
+from vaeaudit.report.model import AuditReport
+from vaeaudit.report.provenance import Provenance
 from vaeaudit.run import Run
 from vaeaudit.spec import Spec
 
@@ -136,8 +137,8 @@ class Plan:
         rows_of = ("weights", "code", "behaviour", "versions", "dtype", "device_type", "bounds", "scale", "seed")
         key = {name: self.identity[name] for name in rows_of}
         checkpoint = Checkpoint(folder, key, self._memory)
-        measure, *crew = (
-            Measurements(
+        bench, *crew = (
+            Bench(
                 ae=ae, data=self.data, images=pixels_of(self.data, ae.bounds, device),
                 pairs=self.drawn[:count], first=self.pairs, spec=self.spec, divergence=self.divergence,
                 penalty=self.penalty, precision=self.precision, seed=self.seed, checkpoint=checkpoint, progress=progress,
@@ -150,7 +151,7 @@ class Plan:
             data=self.identity["data"], source=self.data.source, seconds=self.seconds,
         )  # fmt: skip
         return Run(
-            measure=dataclasses.replace(measure, crew=tuple(crew)),
+            bench=dataclasses.replace(bench, crew=tuple(crew)),
             probed=self.probed,
             series=self.series,
             automatic=self.automatic,

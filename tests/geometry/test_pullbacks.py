@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vaeaudit import Autoencoder
-from vaeaudit.assembly import figures_of
 from vaeaudit.geometry import jacobians
 from vaeaudit.geometry.products import JacobianProducts
+from vaeaudit.measurements.spectra import figures_of
 from vaeaudit.pullbacks import decomposed_at_once, products_an_image, pullback_arrays, stochastic_arrays
 
 ENCODER, DECODER = (4.0, 2.0, 1.0), (3.0, 2.0, 0.5)

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 
 from vaeaudit.health import Finding
+from vaeaudit.report.curves import Curves
+from vaeaudit.report.damage import Damage
+from vaeaudit.report.gallery import Gallery
+from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction, LocalStep
-from vaeaudit.report.model import AuditReport, Curves, Damage, Gallery, GeometryScores, Provenance
+from vaeaudit.report.model import AuditReport
+from vaeaudit.report.provenance import Provenance
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 
 MakeReport = Callable[..., AuditReport]

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from vaeaudit import AuditReport
 from vaeaudit.report import codec
-from vaeaudit.report.model import Work
 from vaeaudit.report.profile import print_profile
+from vaeaudit.report.provenance import Work
 
 SECONDS = {"probe": 0.5, "targeted attack": 1234.5, "untargeted attack": 0.0, "spectra": 265.0}
 WORK = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.words import label, number, setting, trusted
-from vaeaudit.statistics import CONFIDENCE, RESAMPLES, SMALLEST_SAMPLE, Estimate
+from vaeaudit.statistics import CONFIDENCE, SMALLEST_SAMPLE, Estimate, estimate
 
+_RESAMPLES = 4000
 Outcome = Literal["better", "worse", "different", "no clear difference", "not comparable"]
 PAIRED = ("hinge", "auddc", "reach")
 """Scores with one figure a pair, which the same pairs allow to be compared pair by pair."""
@@ -155,29 +155,20 @@ def _paired_values(
 def _paired_difference(
     before: NDArray[np.float64], after: NDArray[np.float64], statistic: str
 ) -> tuple[float, float, float]:
-    """Difference of medians, or mean of differences, with its bootstrap interval over pairs."""
+    """Difference of medians, with its bootstrap interval over pairs, or mean of differences."""
+    if statistic == "mean" or np.ptp(after - before) == 0:
+        mean = estimate(after - before, statistic="mean")
+        return mean.value, mean.low, mean.high
 
     def change(x: NDArray[np.float64], y: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-        reduce = np.median if statistic == "median" else np.mean
-        return np.asarray(reduce(y, axis=axis) - reduce(x, axis=axis))
+        return np.asarray(np.median(y, axis=axis) - np.median(x, axis=axis))
 
-    difference = float(change(before, after))
-    if np.ptp(after - before) == 0:
-        return difference, difference, difference
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
-        result = scipy.stats.bootstrap(
-            (before, after),
-            change,
-            paired=True,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method="percentile" if statistic == "median" else "BCa",
-            rng=np.random.default_rng(0),
-        )
+    result = scipy.stats.bootstrap(
+        (before, after), change, paired=True, vectorized=True, n_resamples=_RESAMPLES,
+        confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(0),
+    )  # fmt: skip
     low, high = map(float, result.confidence_interval)
-    return difference, (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
+    return float(change(before, after)), low, high
 
 
 def _caveats(old: AuditReport, new: AuditReport, changes: tuple[Change, ...]) -> Iterator[str]:

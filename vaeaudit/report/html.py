@@ -14,8 +14,10 @@ import numpy as np
 from markupsafe import Markup
 
 from vaeaudit.report import plots, words
+from vaeaudit.report.gallery import Gallery
+from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
-from vaeaudit.report.model import SCHEMA, AuditReport, Gallery, GeometryScores
+from vaeaudit.report.model import SCHEMA, AuditReport
 from vaeaudit.report.pictures import picture, value_range
 from vaeaudit.statistics import Estimate
 

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaeaudit.report.model import Gallery
+from vaeaudit.report.gallery import Gallery
 
 LARGEST_SIDE = 256
 """Pixels; larger images are scaled down to keep the page small."""

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
+from vaeaudit.report.damage import Damage
 from vaeaudit.report.local import LINEAR
-from vaeaudit.report.model import AuditReport, Damage
+from vaeaudit.report.model import AuditReport
 from vaeaudit.report.words import ROOMS, number, setting
 from vaeaudit.statistics import Estimate
 

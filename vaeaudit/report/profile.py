@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.report import words
-from vaeaudit.report.model import AuditReport, Work
+from vaeaudit.report.model import AuditReport
+from vaeaudit.report.provenance import Work
 
 _NOTE = (
     "In the model: the share of a measurement's time that the model itself computed, forward and backward; the rest is "

@@ -16,8 +16,9 @@ from rich.text import Text
 from vaeaudit.health import Finding
 from vaeaudit.report import words
 from vaeaudit.report.comparison import Change, Comparison
+from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
-from vaeaudit.report.model import ARRAYS_NAME, HTML_NAME, JSON_NAME, AuditReport, GeometryScores
+from vaeaudit.report.model import ARRAYS_NAME, HTML_NAME, JSON_NAME, AuditReport
 from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Verdict
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vaeaudit.report.curves import Curves
 from vaeaudit.report.local import LINEAR, LocalPrediction, LocalStep
-from vaeaudit.report.model import AuditReport, Curves
+from vaeaudit.report.model import AuditReport
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 from vaeaudit.verdict import counted as counted
 

@@ -1,0 +1,29 @@
+"""Which latent units are in use (definitions D9)."""
+
+from __future__ import annotations
+
+from vaeaudit.checkpoint import Arrays
+from vaeaudit.geometry import scores
+from vaeaudit.measurements.bench import Bench, plain
+from vaeaudit.statistics import Estimate, count_above
+
+
+def activity(bench: Bench) -> Arrays:
+    """Variance of each unit's posterior mean over the data, and its standard error, `(units,)`.
+
+    Raises:
+        ModelError: the encoder returns NaN or infinite values for one of the images.
+    """
+    posterior = bench.ae.posteriors(bench.images)
+    bench.check_finite("encoder", posterior.mean, posterior.std, rows=bench.data.index)
+    means = posterior.mean.flatten(1).double()
+    centred = means - means.mean(0)
+    variance = centred.square().sum(0) / max(len(means) - 1, 1)
+    fourth = centred.pow(4).mean(0)
+    error = ((fourth - variance.square()).clamp_min(0) / len(means)).sqrt()
+    return {"variance": plain(variance), "error": plain(error)}
+
+
+def active_units_of(activity: Arrays, images: int) -> Estimate:
+    """How many latent units are active (definitions D9)."""
+    return count_above(activity["variance"], activity["error"], scores.ACTIVE_VARIANCE, n=images)

@@ -1,0 +1,54 @@
+"""The untargeted attack at fixed budgets."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeaudit import attacks, health
+from vaeaudit.checkpoint import Arrays
+from vaeaudit.measurements.bench import BUDGETS, IMAGES_AT_ONCE, INPUT_UNITS, Bench, Floats, Rows, plain
+from vaeaudit.report.damage import Damage
+from vaeaudit.score_names import DIRECTIONS
+from vaeaudit.statistics import Estimate, estimate
+
+_UNCONVERGED = 0.02
+
+
+def damage(bench: Bench) -> tuple[Damage, list[health.Finding]]:
+    """Most displacement of the reconstruction at each budget."""
+    radii = bench.radii(BUDGETS)
+    rows = bench.originals_first(bench.spec.grown(bench.first).damaged, bench.spec.grown(len(bench.pairs)).damaged)
+    attack = partial(_damage, bench, rows=rows, radii=radii)
+    settings = {"radii": radii, "steps": bench.spec.damage_steps, "restarts": bench.spec.damage_restarts}
+    arrays = bench.kept("damage", "untargeted attack", bench.image_keys(rows), attack, IMAGES_AT_ONCE, settings)
+    found = damage_of(arrays["displacement"], radii, bench.data.index[rows], bench.seed)
+    unconverged = float((~arrays["converged"]).mean())
+    return found, [health.finding_damage_not_converged(unconverged)] if unconverged > _UNCONVERGED else []
+
+
+def _damage(bench: Bench, chunk: Rows, rows: Rows, radii: list[float]) -> Arrays:
+    images = bench.images[rows[chunk]]
+    attack = attacks.maximum_damage(
+        bench.ae, images, radii, steps=bench.spec.damage_steps, restarts=bench.spec.damage_restarts,
+        seed=bench.seed,
+    )  # fmt: skip
+    return {"displacement": plain(attack.displacement), "converged": attack.converged.cpu().numpy()}
+
+
+def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64], seed: int) -> Damage:
+    """Estimates of untargeted damage at each budget."""
+
+    def mean(figures: Floats, score: str, unit: str) -> Estimate:
+        return estimate(figures, statistic="mean", unit=unit, higher_is_better=DIRECTIONS[score], seed=seed)
+
+    columns = list(zip(displacement.T, radii, strict=True))
+    return Damage(
+        radii=np.array(radii),
+        displacement=displacement,
+        images=images,
+        estimates=tuple(mean(column, "damage", INPUT_UNITS) for column, _ in columns),
+        gains=tuple(mean(column / radius, "damage_gain", "L2 per L2") for column, radius in columns),
+    )

@@ -1,0 +1,69 @@
+"""The pictures of a report, which are kept in a file of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaeaudit.errors import ReportError
+from vaeaudit.files import write_atomically
+
+Integers = NDArray[np.int64]
+_OWNER = "report"
+"""Name of the array that says which report.json the pictures belong to."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gallery:
+    """Pictures of a few pairs at a few strengths (paper A, figure 2).
+
+    Attributes:
+        pairs: which pairs, indices into `Curves.originals`, `(shown,)`.
+        strengths: which strengths, indices into `Curves.strengths`, `(columns,)`.
+        bounds: lower and upper end of the input space.
+        originals, targets, original_reconstructions, target_reconstructions: `(shown, *event)`.
+        adversarials, reconstructions: `(shown, columns, *event)`.
+    """
+
+    pairs: Integers
+    strengths: Integers
+    bounds: tuple[float, ...]
+    originals: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    original_reconstructions: NDArray[np.float32]
+    target_reconstructions: NDArray[np.float32]
+    adversarials: NDArray[np.float32]
+    reconstructions: NDArray[np.float32]
+
+
+def save_gallery(gallery: Gallery | None, path: Path, owner: str) -> None:
+    """Write the pictures atomically, with the digest of the report they belong to."""
+    fields = (
+        {} if gallery is None else {f.name: np.asarray(getattr(gallery, f.name)) for f in dataclasses.fields(gallery)}
+    )
+    arrays = {_OWNER: np.array(owner), **fields}
+    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+
+
+def load_gallery(path: Path, owner: str) -> Gallery | None:
+    """The pictures of the report of that digest; None if there are none or they are another's.
+
+    Raises:
+        ReportError: the file cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if arrays.files in ([], [_OWNER]) or _OWNER not in arrays or str(arrays[_OWNER]) != owner:
+                return None
+            fields = {f.name: arrays[f.name] for f in dataclasses.fields(Gallery)}
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+        raise ReportError(f"{path} cannot be read: {error}; delete it to load the report without pictures") from error
+    return Gallery(**{**fields, "bounds": tuple(map(float, fields["bounds"]))})
