@@ -63,14 +63,15 @@ def _distances(ae: Autoencoder, inputs: Tensor, target: Tensor, samples: int, ke
     posterior = ae.posteriors(inputs)
     latents = posterior.mean[:, None]
     if posterior.log_variance is not None:
-        latents = latents + posterior.std[:, None] * _noise(samples, posterior.mean, key)[None]
+        latents = latents + posterior.std[:, None] * posterior_noise(samples, posterior.mean, key)[None]
     distances = in_batches(
         lambda z: (ae.decode(z) - target).flatten(1).double().norm(dim=1), latents.flatten(0, 1), n=target.numel()
     )
     return distances.view(len(inputs), -1)
 
 
-def _noise(samples: int, like: Tensor, key: tuple[int, ...]) -> Tensor:
+def posterior_noise(samples: int, like: Tensor, key: tuple[int, ...]) -> Tensor:
+    """Standard normal draws that a key alone determines, `(samples, *latent)`, for posteriors like `(batch, *latent)`."""
     drawn = np.random.default_rng(key).standard_normal((samples, *like.shape[1:]), dtype=np.float32)
     return torch.from_numpy(drawn).to(like)
 
