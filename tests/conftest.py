@@ -42,6 +42,18 @@ def boxes() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def balls() -> ModuleType:
+    """`tests/reference/balls.py`: least squares in a ball."""
+    return _helper("reference/balls")
+
+
+@pytest.fixture(scope="session")
+def published() -> ModuleType:
+    """`tests/reference/published.py`: attacks inside a ball with their published settings."""
+    return _helper("reference/published")
+
+
+@pytest.fixture(scope="session")
 def metrics() -> ModuleType:
     """`tests/reference/metrics.py`: n x n pullback metrics by brute force."""
     return _helper("reference/metrics")

@@ -26,6 +26,11 @@ def divergence_kl(adversarial: Posterior, target: Posterior) -> Tensor:
     return 0.5 * _total(_exp_minus_one_minus(log_a - log_t) + shift)
 
 
+def divergence_kl_reverse(adversarial: Posterior, target: Posterior) -> Tensor:
+    """KL(target || adversarial), the other direction; `kl_forward` of Kuzina et al. (2022), table row 14."""
+    return divergence_kl(target, adversarial)
+
+
 def divergence_symmetric_kl(adversarial: Posterior, target: Posterior) -> Tensor:
     """Mean of the two directions of KL; table row 12."""
     return 0.5 * (divergence_kl(adversarial, target) + divergence_kl(target, adversarial))
@@ -62,12 +67,13 @@ def divergence_kl_tabacof2016(adversarial: Posterior, target: Posterior) -> Tens
 
 DIVERGENCES: dict[str, Divergence] = {
     "kl": divergence_kl,
+    "kl_reverse": divergence_kl_reverse,
     "symmetric_kl": divergence_symmetric_kl,
     "wasserstein": divergence_wasserstein,
     "mean_l2": divergence_mean_l2,
     "kl_tabacof2016": divergence_kl_tabacof2016,
 }
-_NEED_VARIANCE = ("symmetric_kl", "kl_tabacof2016")
+NEED_VARIANCE = ("kl_reverse", "symmetric_kl", "kl_tabacof2016")
 
 
 def divergence_named(name: str, *, deterministic: bool) -> tuple[str, Divergence]:
@@ -76,9 +82,9 @@ def divergence_named(name: str, *, deterministic: bool) -> tuple[str, Divergence
     Raises:
         OptionError: unknown, or undefined between deterministic codes.
     """
-    if name not in DIVERGENCES:
+    if not isinstance(name, str) or name not in DIVERGENCES:
         raise OptionError(f"unknown divergence {name!r}; choose one of {', '.join(DIVERGENCES)}")
-    if deterministic and name in _NEED_VARIANCE:
+    if deterministic and name in NEED_VARIANCE:
         raise OptionError(
             f"divergence {name!r} needs posterior variances, and this encoder is deterministic; use 'mean_l2'"
         )

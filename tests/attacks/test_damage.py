@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from vaeaudit import Autoencoder, DataError, GradientError, OptionError
-from vaeaudit.attacks import leading_directions, maximum_damage, spectral
+from vaeaudit.attacks import as_starts, leading_directions, maximum_damage, spectral
+from vaeaudit.attacks.noise import noise_of
 
 RADII = [0.1, 0.7, 2.0]
 BOX = (0.0, 1.0)
@@ -224,3 +225,45 @@ def test_a_model_without_gradients_is_named(attack) -> None:
     ae = Autoencoder(lambda x: x.detach()[:, :2], lambda z: z @ torch.ones(2, 6))
     with pytest.raises(GradientError, match="no gradient flows"):
         attack(ae, torch.rand(2, 6, generator=torch.Generator().manual_seed(0)), 1.0)
+
+
+def _sampled(bent: Autoencoder, log_variance: float) -> Autoencoder:
+    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = bent.encoder(x)
+        return mean, log_variance + 0.3 * mean
+
+    return Autoencoder(encode, bent.decoder, bounds=BOX, scale="log_variance")
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_sampled_damage_without_variance_is_that_of_the_mean(linear: ModuleType, bent: Autoencoder, norm: str) -> None:
+    x = linear.points(16, 3, bounds=BOX)
+    still = _sampled(bent, -400)
+    sampled, mean = (maximum_damage(still, x, [0.2, 0.6], norm, samples=n, steps=20) for n in (3, 0))
+    torch.testing.assert_close(sampled.adversarial, mean.adversarial, rtol=0, atol=1e-7)
+    torch.testing.assert_close(sampled.objective, mean.displacement, rtol=1e-9, atol=0)
+    codes = maximum_damage(bent, x, 0.6, norm, samples=3, steps=5)
+    assert codes.samples == 0, "a deterministic code has nothing to sample"
+    assert torch.equal(codes.objective, codes.displacement)
+
+
+def test_sampled_damage_is_the_mean_over_samples_and_more_than_the_mean_attack_does_to_them(
+    linear: ModuleType, bent: Autoencoder
+) -> None:
+    x = linear.points(16, 3, bounds=BOX)
+    loose = _sampled(bent, -1.0)
+    mean = maximum_damage(loose, x, [0.3, 0.6], steps=60)
+    found = maximum_damage(loose, x, [0.3, 0.6], steps=60, samples=6, seed=4, starts=as_starts(x, mean))
+    noise = noise_of(x, loose.posteriors(x), 6, 4)
+    for row in range(3):
+        clean = loose.reconstruct(x[row][None])[0]
+
+        def expected(image: Tensor, clean=clean, row=row) -> float:
+            q = loose.encode(image[None])
+            draws = [loose.decode(q.mean + q.std * e)[0] - clean for e in noise[row]]
+            return sum(float(d.norm()) for d in draws) / 6
+
+        for j in range(2):
+            assert float(found.objective[row, j]) == pytest.approx(expected(found.adversarial[row, j]), rel=1e-9)
+            assert float(found.objective[row, j]) >= expected(mean.adversarial[row, j]) * (1 - 1e-12)
+    assert bool((found.objective > found.displacement).any()), "the spread must matter for this test to say anything"

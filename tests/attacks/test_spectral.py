@@ -197,3 +197,49 @@ def test_random_directions_are_stretched_by_the_root_of_the_mean_eigenvalue(line
     eigenvector = spectral(model.autoencoder, x, 0.7, "round_trip_mean").realised.square()
     assert float(eigenvector) == pytest.approx(0.7**2 * float(torch.linalg.eigvalsh(metric)[-1]), rel=1e-6)
     assert bool((moved <= eigenvector[0, 0] * (1 + 1e-9)).all())
+
+
+@pytest.mark.parametrize("metric", SPECTRAL_METRICS)
+def test_further_directions_do_what_their_eigenvalues_predict_and_are_orthogonal(
+    linear: ModuleType, metric: str
+) -> None:
+    model = linear.linear_gaussian()
+    x = linear.points(12, 2)
+    values = torch.linalg.eigvalsh(_metric(model, x[0], metric)).flip(0)
+    found = [spectral(model.autoencoder, x, RADII, metric, direction=k) for k in (1, 2, 3, 4)]
+    for value, attack in zip(values, found, strict=False):
+        expected = value.sqrt() * attack.radii.expand(2, 3)
+        torch.testing.assert_close(attack.eigenvalue, value.expand(2), rtol=1e-6, atol=0)
+        torch.testing.assert_close(attack.predicted, expected, rtol=1e-6, atol=0)
+        torch.testing.assert_close(attack.realised, expected, rtol=1e-6, atol=0)
+    steps = torch.stack([(attack.adversarial - x[:, None])[0, 0] / 0.1 for attack in found])
+    torch.testing.assert_close(steps @ steps.T, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["wasserstein", "round_trip_mean"])
+def test_a_further_direction_is_used_up_to_its_budget_inside_the_box_and_products_find_the_same(
+    linear: ModuleType, bent: Autoencoder, metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = linear.points(16, 3, bounds=BOX)
+    held = spectral(bent, x, [0.2, 0.9], metric, direction=2)
+    assert 0 <= float(held.adversarial.min()) <= float(held.adversarial.max()) <= 1
+    torch.testing.assert_close(held.distortion, held.radii.expand(3, 2).double(), rtol=1e-4, atol=0)
+    monkeypatch.setattr(directions, "are_held", lambda *_: False)
+    by_products = spectral(bent, x, [0.2, 0.9], metric, direction=2)
+    for name in ("eigenvalue", "predicted", "realised"):
+        torch.testing.assert_close(getattr(by_products, name), getattr(held, name), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("direction", "steps", "message"),
+    [(0, 1, "direction >= 1"), (2, 2, "one step where it is not 1; got 2 and 2"), (5, 1, "expects 1 to 4, the mean")],
+)
+def test_directions_that_cannot_be_are_refused(
+    linear: ModuleType, direction: int, steps: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = linear.linear_gaussian().autoencoder, linear.points(12, 2)
+    with pytest.raises(OptionError, match=message):
+        spectral(model, x, 1.0, "mean", steps=steps, direction=direction)
+    monkeypatch.setattr(directions, "are_held", lambda *_: False)
+    with pytest.raises(OptionError, match=message):
+        spectral(model, x, 1.0, "mean", steps=steps, direction=direction)

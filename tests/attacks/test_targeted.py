@@ -229,7 +229,7 @@ def test_a_strength_of_zero_reaches_the_target_and_a_huge_one_stays(linear: Modu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"divergence": "kld"}, "unknown divergence 'kld'; choose one of kl, symmetric_kl, wasserstein"),
+        ({"divergence": "kld"}, "unknown divergence 'kld'; choose one of kl, kl_reverse, symmetric_kl"),
         ({"penalty": "l1"}, "unknown penalty 'l1'; choose one of l2_squared, l2"),
         ({"strengths": "tabacof"}, "unknown strengths 'tabacof'; choose one of tabacof2016"),
         ({"strengths": []}, "strengths expects a list of finite numbers C >= 0"),

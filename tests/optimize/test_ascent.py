@@ -112,3 +112,39 @@ def test_a_climb_that_begins_at_the_maximum_counts_as_finished() -> None:
     )  # fmt: skip
     assert float(found.value) == 5
     assert float(found.last_gain) == 0
+
+
+def test_gains_are_measured_against_the_size_of_negative_values_too() -> None:
+    radius, free = torch.ones(2, dtype=torch.float64), torch.full((2, 3), 1e9, dtype=torch.float64)
+    height = torch.tensor([-100.0, -1e-3], dtype=torch.float64)
+
+    def bowl(d: Tensor) -> tuple[Tensor, Tensor]:
+        return height - 0.05 * (d - 0.3).square().sum(1), -0.1 * (d - 0.3)
+
+    early = _climb(bowl, radius, -free, free, steps=3)
+    assert 0 < float(early.last_gain[0]) < 1e-3 < float(early.last_gain[1])
+    late = _climb(bowl, radius, -free, free, steps=200)
+    torch.testing.assert_close(late.value, height, rtol=1e-6, atol=1e-9)
+
+
+def test_momentum_crosses_a_valley_that_steepest_steps_wander_in() -> None:
+    """From a side of a narrow ridge to its end: as many steepest steps, of whatever fixed length, come less far."""
+    n = 2
+    radius, free = torch.full((1,), 4.0, dtype=torch.float64), torch.full((1, n), 1e9, dtype=torch.float64)
+    steep = torch.tensor([1.0, 400.0], dtype=torch.float64)
+    goal = torch.tensor([3.0, 0.0], dtype=torch.float64)
+
+    def ridge(d: Tensor) -> tuple[Tensor, Tensor]:
+        return -(steep * (d - goal) ** 2).sum(1), -2 * steep * (d - goal)
+
+    found = ascend(
+        ridge, torch.tensor([[-2.0, 0.5]], dtype=torch.float64), radius,
+        project=lambda d: project_l2(d, radius, -free, free), steepest=_unit, steps=60,
+    )  # fmt: skip
+    best = -float("inf")
+    for length in (2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01):
+        point = torch.tensor([[-2.0, 0.5]], dtype=torch.float64)
+        for _ in range(60):
+            point = project_l2(point + length * _unit(ridge(point)[1]), radius, -free, free)
+            best = max(best, float(ridge(point)[0]))
+    assert float(found.value) > best

@@ -24,6 +24,7 @@ def _kl(ma: float, sa: float, mt: float, st: float) -> float:
 
 REFERENCES: dict[str, Unit] = {
     "kl": _kl,
+    "kl_reverse": lambda ma, sa, mt, st: _kl(mt, st, ma, sa),
     "symmetric_kl": lambda ma, sa, mt, st: (_kl(ma, sa, mt, st) + _kl(mt, st, ma, sa)) / 2,
     "wasserstein": lambda ma, sa, mt, st: (ma - mt) ** 2 + (sa - st) ** 2,
     "mean_l2": lambda ma, _, mt, __: (ma - mt) ** 2,
@@ -70,7 +71,7 @@ def test_kl_agrees_with_torch_from_adversarial_to_target(spread: float) -> None:
     torch.testing.assert_close(DIVERGENCES["kl"](a, t), expected, rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["kl", "symmetric_kl", "wasserstein", "mean_l2"])
+@pytest.mark.parametrize("name", ["kl", "kl_reverse", "symmetric_kl", "wasserstein", "mean_l2"])
 @pytest.mark.parametrize("difference", [1e-6, 1e-5, 1e-4, 1e-2, 0.3])
 def test_float32_is_exact_however_close_the_posteriors_are(name: str, difference: float) -> None:
     t, step = _narrowed(_posterior(50, 8, seed=4), torch.float32), _posterior(50, 8, seed=5)
@@ -83,7 +84,7 @@ def test_float32_is_exact_however_close_the_posteriors_are(name: str, difference
     assert float(relative) < 2e-6
 
 
-@pytest.mark.parametrize("name", ["kl", "symmetric_kl", "wasserstein", "mean_l2"])
+@pytest.mark.parametrize("name", ["kl", "kl_reverse", "symmetric_kl", "wasserstein", "mean_l2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_divergence_of_equals_is_zero_with_zero_gradient(name: str, dtype: torch.dtype) -> None:
     t = _narrowed(_posterior(5, 3, seed=6), dtype)
@@ -142,13 +143,13 @@ def test_between_gaussians_a_name_is_itself(name: str) -> None:
     assert divergence_named(name, deterministic=False) == (name, DIVERGENCES[name])
 
 
-@pytest.mark.parametrize("name", ["symmetric_kl", "kl_tabacof2016"])
+@pytest.mark.parametrize("name", ["kl_reverse", "symmetric_kl", "kl_tabacof2016"])
 def test_what_needs_variances_says_so(name: str) -> None:
     with pytest.raises(OptionError, match=f"divergence '{name}' needs posterior variances.*use 'mean_l2'"):
         divergence_named(name, deterministic=True)
 
 
-@pytest.mark.parametrize("name", ["kl", "symmetric_kl", "wasserstein", "kl_tabacof2016"])
+@pytest.mark.parametrize("name", ["kl", "kl_reverse", "symmetric_kl", "wasserstein", "kl_tabacof2016"])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_gaussian_and_a_code_are_not_compared(name: str, swapped: bool) -> None:
     gaussian = _posterior(2, 3, seed=1)
@@ -160,5 +161,5 @@ def test_a_gaussian_and_a_code_are_not_compared(name: str, swapped: bool) -> Non
 
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_an_unknown_divergence_is_refused_with_the_known_ones(deterministic: bool) -> None:
-    with pytest.raises(OptionError, match=r"unknown divergence 'js'; choose one of kl, symmetric_kl, wasserstein"):
+    with pytest.raises(OptionError, match=r"unknown divergence 'js'; choose one of kl, kl_reverse, symmetric_kl"):
         divergence_named("js", deterministic=deterministic)

@@ -57,6 +57,14 @@ def farthest(directions: Tensor, radius: Tensor, low: Tensor, high: Tensor, norm
     return project_linf(radius[:, None] * directions.sign(), radius, low, high)
 
 
+def lengthened(points: Tensor, radius: Tensor, low: Tensor, high: Tensor, norm: Norm) -> Tensor:
+    """The budget used up in the direction of distortions `(rows, n)`; arguments as for `farthest`."""
+    if norm == "l2":
+        return farthest(points, radius, low, high, norm)
+    factor = (radius / points.abs().amax(1)).clamp_max(torch.finfo(points.dtype).max)
+    return (factor[:, None] * points).clamp(low, high)
+
+
 def projection(norm: Norm) -> Callable[..., Tensor]:
     """Projection onto the ball inside the room."""
     return project_l2 if norm == "l2" else project_linf

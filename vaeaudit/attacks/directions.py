@@ -27,7 +27,7 @@ class LocalMetric:
     """G = A' A at each image.
 
     Attributes:
-        eigenvalue: the largest, `(images,)`, float64.
+        eigenvalue: the largest, or the one asked for, `(images,)`, float64.
         vector: its eigenvector of unit length, `(images, n)`, float64.
         apply: A v for several v an image, `(images, m, n)` to `(images, m, rows)`.
         transpose: A' u, `(images, m, rows)` to `(images, m, n)`.
@@ -67,21 +67,29 @@ def leading_directions(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
     return spectrum.eigenvectors[:, 0].flatten(1).to(images)
 
 
-def local_metric(ae: Autoencoder, images: Tensor, metric: str) -> LocalMetric:
+def local_metric(ae: Autoencoder, images: Tensor, metric: str, direction: int = 1) -> LocalMetric:
     """A metric at images, from its factor where that can be held and is worth it, and from products with it otherwise.
 
     Args:
         ae: the model, at rest.
         images: `(images, *event)`, few enough that their Jacobians can be held together.
         metric: one of `SPECTRAL_METRICS`.
+        direction: which eigenpair, by descending eigenvalues; climbs lead to the first, so others have none.
+
+    Raises:
+        OptionError: the metric has fewer.
     """
-    if not are_held(ae, images, metric, _AS_MANY):
-        return _by_products(ae, images, metric)
+    if not are_held(ae, images, metric, max(_AS_MANY, direction)):
+        return _by_products(ae, images, metric, direction)
     factor = _factor(ae, images, metric)
-    spectrum = geometry.spectrum_of(factor, metric, (factor.shape[2],), precision=ae.dtype, top=1, eigenvectors=True)
+    _check_direction(direction, min(factor.shape[1:]), metric)
+    spectrum = geometry.spectrum_of(
+        factor, metric, (factor.shape[2],), precision=ae.dtype, top=direction, eigenvectors=True
+    )
     assert spectrum.eigenvectors is not None
     return LocalMetric(
-        eigenvalue=spectrum.eigenvalues[:, 0], vector=spectrum.eigenvectors[:, 0], climbs=_CLIMBS,
+        eigenvalue=spectrum.eigenvalues[:, -1], vector=spectrum.eigenvectors[:, -1],
+        climbs=_CLIMBS if direction == 1 else 0,
         apply=lambda v: v.double() @ factor.mT, transpose=lambda u: u.double() @ factor,
     )  # fmt: skip
 
@@ -95,11 +103,18 @@ def _factor(ae: Autoencoder, images: Tensor, metric: str) -> Tensor:
     return geometry.round_trip_factor(encoder, geometry.decoder_jacobian(ae, means, spread=metric == "round_trip"))
 
 
-def _by_products(ae: Autoencoder, images: Tensor, metric: str) -> LocalMetric:
+def _check_direction(direction: int, rank: int, metric: str) -> None:
+    if direction > rank:
+        raise OptionError(f"direction expects 1 to {rank}, the {metric} metric's rank here, got {direction}")
+
+
+def _by_products(ae: Autoencoder, images: Tensor, metric: str, direction: int) -> LocalMetric:
     operator = metric_operator(ae, images, metric)
-    pairs = leading_eigenpairs(operator, 1, generator=torch.Generator().manual_seed(0))
+    _check_direction(direction, operator.size, metric)
+    pairs = leading_eigenpairs(operator, direction, generator=torch.Generator().manual_seed(0))
     return LocalMetric(
-        eigenvalue=pairs.values[:, 0], vector=operator.lifted(pairs.vectors[:, 0]), climbs=CLIMBS_BY_PRODUCTS,
+        eigenvalue=pairs.values[:, -1], vector=operator.lifted(pairs.vectors[:, -1]),
+        climbs=CLIMBS_BY_PRODUCTS if direction == 1 else 0,
         apply=partial(_each, operator, "apply"), transpose=partial(_each, operator, "transpose"),
     )  # fmt: skip
 

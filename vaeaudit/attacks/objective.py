@@ -1,23 +1,14 @@
-"""Objectives of the attacks, evaluated in micro-batches, with their gradients."""
+"""What every attack takes and needs: inputs that can be attacked, and gradients that reach them."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.batches import in_batches, micro_batched
-from vaeaudit.divergences import Divergence
-from vaeaudit.errors import DataError, GradientError, OptionError
-from vaeaudit.latent import Posterior
+from vaeaudit.errors import DataError, GradientError
 from vaeaudit.meter import by_model
 
-Penalty = Literal["l2_squared", "l2"]
-PENALTIES: tuple[Penalty, ...] = ("l2_squared", "l2")
-_SMOOTHING = 1e-4
 _ROUNDING = 1e-6
 
 
@@ -60,62 +51,3 @@ def gradient_of(values: Tensor, inputs: Tensor) -> Tensor:
             "pass a differentiable encoder and decoder"
         )
     return gradient
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentObjective:
-    """Delta(q(z|x+d), q(z|t)) and P(d), of which the attack minimises Delta + C * P, one problem a row (definitions D1).
-
-    Attributes:
-        autoencoder: the model.
-        originals: x, `(pairs, *event)`.
-        targets: posteriors of t, `(pairs, *latent)`.
-        spans: L2(x - t), `(pairs,)`; the scale on which the unsquared norm is smoothed at zero.
-        divergence: Delta.
-        penalty: P, the squared or the plain L2 norm.
-    """
-
-    autoencoder: Autoencoder
-    originals: Tensor
-    targets: Posterior
-    spans: Tensor
-    divergence: Divergence
-    penalty: Penalty
-
-    def __post_init__(self) -> None:
-        if self.penalty not in PENALTIES:
-            raise OptionError(f"unknown penalty {self.penalty!r}; choose one of {', '.join(PENALTIES)}")
-
-    def latent_divergence(self, points: Tensor, pairs: Tensor) -> Tensor:
-        """Delta at distortions `(rows, n)` of the given pairs, `(rows,)`."""
-        originals = self.originals[pairs]
-        posterior = self.autoencoder.encode(originals + points.view_as(originals))
-        return self.divergence(posterior, self.targets[pairs])
-
-    def divergences_of(self, inputs: Tensor, pairs: Tensor) -> Tensor:
-        """Delta of finished inputs `(rows, *event)` to the targets of the given pairs, float64."""
-        encode, targets = self.autoencoder.encode, self.targets
-        return in_batches(lambda x, i: self.divergence(encode(x), targets[i]), inputs, pairs).double()
-
-    def size(self, points: Tensor) -> Tensor:
-        """P of distortions `(..., n)`, exact, float64."""
-        length: Tensor = torch.linalg.vector_norm(points, dim=-1, dtype=torch.float64)
-        return length.square() if self.penalty == "l2_squared" else length
-
-    def divergence_with_gradient(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """Delta `(rows,)` in float64 and its gradient `(rows, n)`, without the penalty."""
-        value, gradient = micro_batched(self._divergence_with_gradient, points, pairs)
-        return value.double(), gradient
-
-    def _divergence_with_gradient(self, points: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = points.detach().requires_grad_()
-        value = self.latent_divergence(inputs, pairs)
-        return value.detach(), gradient_of(value, inputs)
-
-    def smooth_penalty(self, squares: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """P of distortions of squared length `(rows,)`, smooth at zero, and its derivative with respect to it, float64."""
-        if self.penalty == "l2_squared":
-            return squares, torch.ones_like(squares)
-        rounding = _SMOOTHING * self.spans[pairs].double()
-        norm = (squares + rounding.square()).sqrt()
-        return norm - rounding, 0.5 / norm.clamp_min(torch.finfo(norm.dtype).tiny)

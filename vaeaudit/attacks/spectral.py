@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaeaudit.attacks.balls import Norm, checked, farthest, room
+from vaeaudit.attacks.balls import Norm, checked, farthest, lengthened, room
 from vaeaudit.attacks.directions import CLIMBS_BY_PRODUCTS, LocalMetric, checked_metric, local_metric
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.divergences import divergence_named
@@ -25,14 +25,14 @@ _MOST_BYTES = 2**28
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralAttack:
-    """What steps along the dominant direction of a metric did.
+    """What steps along a direction of a metric, the dominant one or another eigenvector, did.
 
     Attributes:
         radii: budgets, ascending, `(budgets,)`.
         adversarial: x + d, `(images, budgets, *event)`.
         opposite: x + d of the sign that was not kept, `(images, budgets, *event)`.
         distortion: the norm of d, `(images, budgets)`.
-        eigenvalue: the metric's largest, `(images,)`; times the L2 budget squared, a bound on `predicted` squared.
+        eigenvalue: that of the direction, `(images,)`; the largest times the L2 budget squared bounds `predicted` squared.
         predicted: the length sqrt(d' G(x) d) that the metric at x gives d, `(images, budgets)`.
         realised: the distance that the metric is the local form of, `(images, budgets)`: 2-Wasserstein of the
             posteriors for `wasserstein`, L2 of their means for `mean`, sqrt(2 KL(q(z|x+d) || q(z|x))) for
@@ -56,7 +56,7 @@ class SpectralAttack:
 
 def spectral(
     ae: Autoencoder, images: Tensor, radius: float | Sequence[float], metric: str = "wasserstein", norm: Norm = "l2",
-    *, steps: int = 1,
+    *, steps: int = 1, direction: int = 1,
 ) -> SpectralAttack:  # fmt: skip
     """Move along the dominant eigenvector of a pullback metric (definitions row 24 and Part II, 3.2).
 
@@ -75,16 +75,24 @@ def spectral(
         norm: "l2" or "linf".
         steps: times that the metric is taken anew along the way, each for an equal share of the budget. The
             best of all smaller numbers is kept, so more are never worse; s steps cost s (s - 1) spectra a budget.
+        direction: k for the eigenvector of the k-th largest eigenvalue (definitions Part II, 3.2). With k > 1 the
+            step is clip(s * v_k) of either sign for the largest s that the budget allows: what climbs, and looks
+            anew along the way, would end at v_1. So it takes one step.
 
     Raises:
-        OptionError: unknown metric or norm, a budget that is not positive, or no steps.
+        OptionError: unknown metric or norm, a budget that is not positive, no steps, or a direction that the
+            metric does not have.
         DataError: images that cannot be attacked.
         GradientError: no gradient reaches the input.
     """
     if steps < 1:
         raise OptionError(f"spectral expects steps >= 1, got {steps}")
+    if direction < 1 or (direction > 1 and steps > 1):
+        raise OptionError(
+            f"spectral expects direction >= 1, and one step where it is not 1; got {direction} and {steps}"
+        )
     images, radii = checked(ae, images, radius, norm)
-    search = _Search(ae=ae, metric=checked_metric(metric), norm=norm, radii=radii, steps=steps)
+    search = _Search(ae=ae, metric=checked_metric(metric), norm=norm, radii=radii, steps=steps, direction=direction)
     with ae.at_rest():
         size = search.images_at_once(images)
         parts = [search.attack(images[start : start + size]) for start in range(0, len(images), size)]
@@ -108,6 +116,7 @@ class _Search:
     norm: Norm
     radii: Tensor
     steps: int
+    direction: int
 
     def images_at_once(self, images: Tensor) -> int:
         """So many that their Jacobians can be held together."""
@@ -118,7 +127,7 @@ class _Search:
         return max(1, min(_MOST_POINTS, _MOST_BYTES // held) // points)
 
     def attack(self, images: Tensor) -> SpectralAttack:
-        local = local_metric(self.ae, images, self.metric)
+        local = local_metric(self.ae, images, self.metric, self.direction)
         best = self._straight(local, images, self.radii)
         value = self._realised(images, best)
         for count in range(2, self.steps + 1):
@@ -141,7 +150,7 @@ class _Search:
             reach = radius.expand(direction.shape[:2])
             start = _farthest(direction, reach, low, high, self.norm)
             found.append(_climb(local, start, reach, low, high, self.norm))
-            direction = local.pull(found[-1])
+            direction = direction if self.direction > 1 else local.pull(found[-1])
         return torch.stack(found, 2)
 
     def _path(self, local: LocalMetric, images: Tensor, count: int) -> Tensor:
@@ -155,7 +164,7 @@ class _Search:
             d = self._onward(rows, d, part)
         whole = self.radii.expand(shape[:3]).flatten()
         low, high = room(self.ae, rows)
-        return _lengthened(d, whole, low, high, self.norm).view(shape)
+        return lengthened(d, whole, low, high, self.norm).view(shape)
 
     def _onward(self, images: Tensor, d: Tensor, part: Tensor) -> Tensor:
         """One more share of the budget along the metric at x + d, in the better of both directions; rows are single."""
@@ -213,14 +222,6 @@ def _farthest(directions: Tensor, radius: Tensor, low: Tensor, high: Tensor, nor
     """`farthest` for several directions an image, `(images, m, n)`."""
     flat = [values.flatten(0, 1) for values in (directions, radius, low, high)]
     return farthest(flat[0], flat[1], flat[2], flat[3], norm).view_as(directions)
-
-
-def _lengthened(d: Tensor, radius: Tensor, low: Tensor, high: Tensor, norm: Norm) -> Tensor:
-    """The budget used up in the direction of d, `(rows, n)`."""
-    if norm == "l2":
-        return farthest(d, radius, low, high, norm)
-    longest = d.abs().amax(1).clamp_min(torch.finfo(d.dtype).tiny)
-    return ((radius / longest)[:, None] * d).clamp(low, high)
 
 
 def _moved(ae: Autoencoder, images: Tensor, distortions: Tensor) -> Tensor:
