@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.certificates.constants import Constants, constants_of
+from vaeaudit.certificates.constants import Constants
 from vaeaudit.certificates.convex import convex_divergence
-from vaeaudit.certificates.ellipsoids import WIDEST, Propagation, Spread
-from vaeaudit.certificates.heads import Heads, decoder_heads, encoder_heads
-from vaeaudit.certificates.refusal import NotCertifiedError
+from vaeaudit.certificates.ellipsoids import WIDEST
+from vaeaudit.certificates.prepared import Prepared, prepare
 from vaeaudit.certificates.searching import (
     Surroundings,
     least_divergence,
@@ -27,7 +24,8 @@ from vaeaudit.certificates.searching import (
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import DataError, OptionError
 
-Made = TypeVar("Made")
+Part = Literal["distortion", "divergence", "damage", "margin"]
+PARTS: tuple[Part, ...] = ("distortion", "divergence", "damage", "margin")
 BUDGETS = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Relative distortions at which a trade-off curve and damage are bounded."""
 VACUOUS = 0.01
@@ -111,10 +109,12 @@ def certify(
     *,
     divergence: str = "kl",
     within: Sequence[float] | Tensor = (0.0,),
-    budgets: Sequence[float] = BUDGETS,
+    budgets: Sequence[float] | Tensor = BUDGETS,
     r: float | None = None,
     sampled: bool = True,
     balls: int = 6,
+    figures: Sequence[Part] = PARTS,
+    local: Sequence[Part] = PARTS,
     widest: int = WIDEST,
     seed: int = 0,
 ) -> Certificates:
@@ -127,11 +127,14 @@ def certify(
         divergence: Delta, one of `vaeaudit.divergences.DIVERGENCES`.
         within: levels Delta_0 that an attack must come down to: the same for all pairs, or `(pairs, levels)`, such
             as `TargetedAttack.divergence`, whose `distortion` the bounds can then be held against.
-        budgets: relative distortions X at which the trade-off curve and the damage are bounded.
+        budgets: relative distortions X at which the trade-off curve and the damage are bounded, the same for all
+            pairs or `(pairs, budgets)`; none leaves both out.
         r: of the r-robustness margin, input units; None takes half the median of L2(x - t).
         sampled: whether that margin's clean reconstruction is sampled too (row 19), or that of the mean.
         balls: balls around each original in which bounds are sought beside the one for all inputs and those of the
             budgets; 0 leaves all local bounds out, which is faster and looser.
+        figures: which to bound; the others are None.
+        local: those for whose sake balls are looked into; the others take what is found on the way.
         widest: widest layer for which a matrix is carried; time grows with its cube.
         seed: seed of the model's randomness, should it have any.
 
@@ -139,117 +142,129 @@ def certify(
         DataError: originals and targets do not match.
         OptionError: levels, budgets or r that are not positive.
     """
-    originals, targets, levels, radii = _checked(originals, targets, within, budgets)
+    originals, targets = _checked_pairs(originals, targets)
     spans = (originals - targets).flatten(1).norm(dim=1)
     r = float(spans.median()) / 2 if r is None else float(r)
-    if not r > 0 or balls < 0:
-        raise OptionError(f"certify expects r > 0 and balls >= 0, got r={r} and balls={balls}")
-    search = _Search(ae=ae, originals=originals, targets=targets, balls=balls, widest=widest)
+    asked = Asked(
+        divergence=divergence, levels=_rows_of("within", within, len(originals), zero=True), r=r, sampled=sampled,
+        budgets=_rows_of("budgets", budgets, len(originals)) * spans[:, None], balls=balls,
+        figures=tuple(figures), local=tuple(local),
+    )  # fmt: skip
     with ae.at_rest(seed), torch.no_grad():
-        return search.certificates(divergence, levels, radii * spans[:, None], spans, r, sampled)
+        return certificates_of(prepare(ae, originals, widest=widest), originals, targets, asked)
 
 
-def _checked(
-    originals: Tensor, targets: Tensor, within: Sequence[float] | Tensor, budgets: Sequence[float]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _checked_pairs(originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if originals.shape != targets.shape or originals.ndim < 2 or not len(originals):
         raise DataError(
             "originals and targets must be of one shape (pairs, *event), got "
             f"{tuple(originals.shape)} and {tuple(targets.shape)}"
         )
-    levels = torch.as_tensor(within, dtype=torch.float64).detach().cpu()
-    if levels.ndim == 1:
-        levels = levels.expand(len(originals), -1)
-    radii = torch.as_tensor(budgets, dtype=torch.float64)
-    if levels.ndim != 2 or len(levels) != len(originals) or not bool((levels.isfinite() & (levels >= 0)).all()):
-        raise OptionError(f"within expects levels >= 0, (levels,) or (pairs, levels), got shape {tuple(levels.shape)}")
-    if radii.ndim != 1 or not bool((radii.isfinite() & (radii > 0)).all()):
-        raise OptionError(f"budgets expects relative distortions > 0, got {budgets!r}")
-    inputs = [side.detach().cpu().double() for side in (originals, targets)]
-    return inputs[0], inputs[1], levels, radii
+    return originals.detach().cpu().double(), targets.detach().cpu().double()
 
 
-@dataclass(kw_only=True)
-class _Search:
-    """The parts of a model that can be certified, and why the others cannot."""
+def _rows_of(name: str, given: Sequence[float] | Tensor, pairs: int, *, zero: bool = False) -> Tensor:
+    """Positive numbers, the same for all pairs or one row a pair, `(pairs, n)`."""
+    values = torch.as_tensor(given, dtype=torch.float64).detach().cpu()
+    rows = values.expand(pairs, -1) if values.ndim == 1 else values
+    if rows.ndim != 2 or len(rows) != pairs or not bool((rows.isfinite() & ((rows > 0) | (zero & (rows == 0)))).all()):
+        what = "levels >= 0" if zero else "relative distortions > 0"
+        raise OptionError(f"{name} expects {what}, (n,) or (pairs, n), got {given!r} for {pairs} pairs")
+    return rows
 
-    ae: Autoencoder
-    originals: Tensor
-    targets: Tensor
-    balls: int
-    widest: int
-    refusals: dict[str, str] = field(default_factory=dict)
 
-    def certificates(
-        self, name: str, levels: Tensor, budgets: Tensor, spans: Tensor, r: float, sampled: bool
-    ) -> Certificates:
-        posterior = self.ae.posteriors(self.originals.to(self.ae.device or "cpu", self.ae.figures_dtype))
-        used, _ = divergence_named(name, deterministic=posterior.log_variance is None)
-        if self.ae.dtype not in (torch.float32, torch.float64):
-            self.refusals["encoder"] = self.refusals["decoder"] = (
-                f"not certified, because weights and rounding of a {self.ae.dtype} model are too coarse; use float32"
-            )
-        encoder = self._attempted("encoder", lambda: encoder_heads(self.ae, self.originals))
-        decoder = self._attempted("decoder", lambda: decoder_heads(self.ae, posterior.mean.detach().cpu()))
-        low, high = self.ae.bounds
-        made = Certificates(
-            spans=spans, levels=levels, budgets=budgets, r=r, sampled=sampled, divergence_name=used,
-            encoder=self._constants("encoder", encoder), decoder=self._constants("decoder", decoder),
-            refusals=self.refusals, largest_damage=(high - low) * math.sqrt(self.originals[0].numel()),
-        )  # fmt: skip
-        if encoder is None:
-            return made
-        around = self._around(encoder, decoder, budgets)
-        if not around.balls:
-            return made
-        found = self._of_pairs(around, used, levels, budgets, spans)
-        if around.decoder is not None:
-            found["damage"] = most_damage(around, budgets)
-            found["margin"] = self._attempted("margin", lambda: robust_radius(around, r, sampled, self.balls))
-        return replace(made, **found)
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be certified.
 
-    def _of_pairs(
-        self, around: Surroundings, name: str, levels: Tensor, budgets: Tensor, spans: Tensor
-    ) -> dict[str, Any]:
-        target = around.encoder.at(self.targets)
-        delta = self._attempted(
-            "divergence", lambda: convex_divergence(name, target, around.units, around.encoder.scale)
+    Attributes:
+        divergence: Delta.
+        levels: Delta_0, `(pairs, levels)`.
+        budgets: L2(d), `(pairs, budgets)`.
+        r: of the r-robustness margin.
+        sampled: whether its clean reconstruction is sampled.
+        balls: around each original; 0 for what holds everywhere alone.
+        figures: which to bound.
+        local: those for whose sake balls are looked into.
+
+    Raises:
+        OptionError: r or balls that cannot be, or an unknown figure.
+    """
+
+    divergence: str
+    levels: Tensor
+    budgets: Tensor
+    r: float
+    sampled: bool = True
+    balls: int = 6
+    figures: tuple[Part, ...] = PARTS
+    local: tuple[Part, ...] = PARTS
+
+    def __post_init__(self) -> None:
+        if not self.r > 0 or self.balls < 0:
+            raise OptionError(f"certify expects r > 0 and balls >= 0, got r={self.r} and balls={self.balls}")
+        if unknown := {*self.local, *self.figures} - set(PARTS):
+            raise OptionError(f"figures and local expect some of {', '.join(PARTS)}, got {sorted(unknown)}")
+
+    def count(self, part: Part) -> int:
+        """Balls that may be looked into for the sake of a figure."""
+        return self.balls if part in self.local and part in self.figures else 0
+
+
+def certificates_of(model: Prepared, originals: Tensor, targets: Tensor, asked: Asked) -> Certificates:
+    """Certificates of some pairs, whatever others are asked for; the model must be at rest.
+
+    Args:
+        model: the model.
+        originals: x, `(pairs, *event)`, float64, on the CPU.
+        targets: t, `(pairs, *event)`, likewise.
+        asked: what is to be certified.
+    """
+    used, _ = divergence_named(asked.divergence, deterministic=model.deterministic)
+    found: dict[str, Any] = {}
+    spans = (originals - targets).flatten(1).norm(dim=1)
+    if model.encoder is not None:
+        around = Surroundings(model=model, originals=originals)
+        _look_around(around, asked)
+        if around.balls:
+            found = {**_of_targets(around, targets, used, asked, spans), **_of_decoder(around, asked)}
+    return Certificates(
+        spans=spans, levels=asked.levels, budgets=asked.budgets, r=asked.r, sampled=asked.sampled, divergence_name=used,
+        largest_damage=model.largest_damage, refusals=model.refusals,
+        encoder=model.constants("encoder"), decoder=model.constants("decoder"), **found,
+    )  # fmt: skip
+
+
+def _look_around(around: Surroundings, asked: Asked) -> None:
+    """Everywhere, and in a ball of each budget."""
+    around.model.attempted("encoder, bounds for all inputs", around.everywhere)
+    damage = asked.count("damage") > 0
+    if damage or asked.count("divergence"):
+        for radius in asked.budgets.unbind(1):
+            around.within(radius, damage=damage)
+
+
+def _of_targets(around: Surroundings, targets: Tensor, name: str, asked: Asked, spans: Tensor) -> dict[str, Any]:
+    encoder = around.encoder
+    delta = around.model.attempted(
+        "divergence", lambda: convex_divergence(name, encoder.at(targets), around.units, encoder.scale)
+    )
+    if delta is None:
+        return {}
+    found: dict[str, Any] = {"clean_divergence": delta.terms(around.centre)[0]}
+    if "distortion" in asked.figures:
+        found["distortion"] = needed_distortion(around, delta, asked.levels, spans, asked.count("distortion"))
+    if "divergence" in asked.figures:
+        found["divergence"] = least_divergence(around, delta, asked.budgets)
+    return found
+
+
+def _of_decoder(around: Surroundings, asked: Asked) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if around.model.decoder is not None and "damage" in asked.figures:
+        found["damage"] = most_damage(around, asked.budgets)
+    if around.model.decoder is not None and "margin" in asked.figures:
+        found["margin"] = around.model.attempted(
+            "margin", lambda: robust_radius(around, asked.r, asked.sampled, asked.count("margin"))
         )
-        if delta is None:
-            return {}
-        return {
-            "distortion": needed_distortion(around, delta, levels, spans, self.balls),
-            "divergence": least_divergence(around, delta, budgets),
-            "clean_divergence": delta.terms(around.centre)[0],
-        }
-
-    def _around(self, encoder: Heads, decoder: Heads | None, budgets: Tensor) -> Surroundings:
-        """Everywhere, and in a ball of each budget."""
-        start = Spread(size=math.prod(encoder.network.input.event), multiple=1.0)
-        around = Surroundings(
-            encoder=encoder, decoder=decoder, originals=self.originals,
-            everywhere=Propagation(start=start, widest=self.widest),
-        )  # fmt: skip
-        radii = [torch.full((len(self.originals),), torch.inf, dtype=torch.float64)]
-        if self.balls:
-            radii += budgets.unbind(1)
-        for radius in radii:
-            part = "encoder, bounds for all inputs" if bool(radius.isinf().all()) else "encoder, bounds in a ball"
-            self._attempted(part, partial(around.within, radius, damage=True))
-        return around
-
-    def _constants(self, role: str, heads: Heads | None) -> Constants | None:
-        if heads is None:
-            return None
-        start = Spread(size=math.prod(heads.network.input.event), multiple=1.0)
-        propagation = Propagation(start=start, widest=self.widest)
-        return self._attempted(f"{role}, constants", lambda: constants_of(heads, propagation))
-
-    def _attempted(self, part: str, make: Callable[[], Made]) -> Made | None:
-        if part in self.refusals:
-            return None
-        try:
-            return make()
-        except NotCertifiedError as error:
-            self.refusals[part] = str(error)
-            return None
+    return found

@@ -54,7 +54,7 @@ def constants_of(heads: Heads, propagation: Propagation) -> Constants:
     Raises:
         NotCertifiedError: no finite bound.
     """
-    mean = propagation.of(heads.mean).constant
+    mean = propagation.constant(heads.mean)
     product = _product(heads.mean, propagation.widest)
     return Constants(
         mean=min(mean, product), scale=heads.scale, product=product,

@@ -140,6 +140,46 @@ class Propagation:
                 joint.setdefault(base, []).extend((*chain, placing) for chain in chains)
         return self._spread(joint, size, outputs[0])
 
+    def constant(self, output: Step) -> float:
+        """Upper bound of L2(D(output)) / L2(d).
+
+        Where an output ends in an activation, its length needs no matrix as wide as the output is: with s_i the
+        steepest slope of each unit, |D(f(h))| <= |s D(h)|, which the smaller side of D(h) = A D(base) measures.
+
+        Raises:
+            NotCertifiedError: no finite bound.
+        """
+        last = last_activation(output)
+        length = None if last is None else self._length(last)
+        if length is None:
+            return self.of(output).constant
+        while output is not last:
+            length *= self._norm(output)
+            output = output.inputs[0]
+        return length * (1 + MARGIN)
+
+    def _length(self, step: Step) -> float | None:
+        """Bound of an activation's displacement by its steepest slopes; None where a matrix is as cheap or too large."""
+        assert isinstance(step.operation, Elementwise)
+        source = step.inputs[0]
+        size, value = math.prod(source.event), self._value(source)
+        ((base, chains), *others) = value.items()
+        known = self.spreads[base]
+        if others or known.size >= size or known.size > self.widest or known.size * size > LARGEST:
+            return None
+        rows = self._matrix(base, tuple(chains))
+        if known.matrix is None:
+            rows = math.sqrt(known.scale) * rows
+        else:
+            values, vectors = torch.linalg.eigh(known.matrix)
+            rows = (vectors * values.clamp_min(0).sqrt()).mT @ rows
+        least, greatest = self._slopes(step, step.operation, rows.norm(dim=0) * (1 + MARGIN))
+        steepest = torch.maximum(least.abs(), greatest.abs())
+        if not bool(steepest.isfinite().all()):
+            raise refused(step.layer, f"the slope of a {step.kind} has no bound there")
+        rows = rows * steepest
+        return math.sqrt(largest_eigenvalue(rows @ rows.mT))
+
     def _value(self, step: Step) -> Value:
         if step not in self.values:
             for earlier in steps_before(step):
@@ -169,18 +209,19 @@ class Propagation:
             scale = taken.scale * step.operation.constant**2 * (1 + MARGIN)
             return _checked(Spread(size=math.prod(step.event), multiple=scale), step)
         assert isinstance(step.operation, Elementwise)
-        least, greatest = self._slopes(step, step.operation, taken)
+        least, greatest = self._slopes(step, step.operation, taken.of_units())
         if taken.matrix is None or not bool(greatest.isfinite().all()):
             steepest = float(torch.maximum(least.abs(), greatest.abs()).max())
             return _checked(Spread(size=taken.size, multiple=taken.scale * steepest**2 * (1 + MARGIN)), step)
         return _checked(through_slopes(taken, least, greatest), step)
 
-    def _slopes(self, step: Step, operation: Elementwise, taken: Spread) -> tuple[Tensor, Tensor]:
+    def _slopes(self, step: Step, operation: Elementwise, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """Slopes of the chords of units that move by so much for each unit of distortion."""
         if self.centres is None or math.isinf(self.radius):
-            unknown = torch.zeros(taken.size, dtype=torch.float64)
+            unknown = torch.zeros_like(moved)
             return operation.slopes.around(unknown, torch.full_like(unknown, math.inf))
         centre = self.centres[step.name].flatten()
-        reach = self.radius * taken.of_units() * (1 + MARGIN) + MARGIN * (1 + centre.abs())
+        reach = self.radius * moved * (1 + MARGIN) + MARGIN * (1 + centre.abs())
         return operation.slopes.around(centre, reach)
 
     def _spread(self, value: Value, size: int, step: Step) -> Spread:
@@ -223,6 +264,14 @@ class Propagation:
         return norm_of_step(step, self.widest)
 
 
+def last_activation(output: Step) -> Step | None:
+    """The activation that a model ends in, but for reshapes and factors; None if it does not."""
+    last = output
+    while isinstance(last.operation, Linear) and last.operation.simple and last.operation.norm is not None:
+        last = last.inputs[0]
+    return last if isinstance(last.operation, Elementwise) else None
+
+
 def norm_of_step(step: Step, widest: int = WIDEST) -> float:
     """An upper bound of a linear step's spectral norm.
 
@@ -255,7 +304,8 @@ def through_slopes(taken: Spread, least: Tensor, greatest: Tensor) -> Spread:
         return spread_of(middle[:, None] * matrix * middle)
     columns = matrix[:, doubt]
     inner = columns[doubt]
-    best: Tensor | None = None
+    best: tuple[Tensor, Tensor] | None = None
+    smallest = math.inf
     for weight in _weights(inner):
         # W - P is at least (1 - 1 / factor) W in the order of matrices: well conditioned once scaled by W
         root = weight.rsqrt()
@@ -263,14 +313,16 @@ def through_slopes(taken: Spread, least: Tensor, greatest: Tensor) -> Spread:
         if int(factor.info):
             continue
         side = torch.linalg.solve_triangular(factor.L, (columns * root).mT, upper=False)
-        grown = middle[:, None] * (matrix + side.mT @ side) * middle
-        grown.diagonal()[doubt] += half[doubt].square() * weight
-        if best is None or bool(grown.trace() < best.trace()):
-            best = grown
+        grown = middle.square() @ (matrix.diagonal() + side.square().sum(0)) + half[doubt].square() @ weight
+        if best is None or float(grown) < smallest:
+            best, smallest = (side, weight), float(grown)
     if best is None:
         steepest = float(torch.maximum(least.abs(), greatest.abs()).max())
         return Spread(size=taken.size, multiple=taken.scale * steepest**2 * (1 + MARGIN))
-    return spread_of(best)
+    side, weight = best
+    whole = middle[:, None] * (matrix + side.mT @ side) * middle
+    whole.diagonal()[doubt] += half[doubt].square() * weight
+    return spread_of(whole)
 
 
 def _weights(inner: Tensor) -> list[Tensor]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from vaeaudit.certificates.norms import MARGIN
 from vaeaudit.certificates.refusal import NotCertifiedError, refused
 from vaeaudit.certificates.slopes import slopes_of_function, slopes_of_module
 from vaeaudit.certificates.steps import Elementwise, Linear, Operation, RowMap, Step, Sum
+from vaeaudit.certificates.work import MOST_WORK, check_size
 
 _PROBES = 3
 _AGREEMENT = 1e-4
@@ -63,25 +65,28 @@ class Network:
             return _Runner(self.graph).run(inputs.detach().cpu().double())
 
 
-def read_network(model: Callable[[Tensor], Any], modules: Sequence[nn.Module], inputs: Tensor) -> Network:
+def read_network(
+    model: Callable[[Tensor], Any], modules: Sequence[nn.Module], inputs: Tensor, *, most: float = MOST_WORK
+) -> Network:
     """Read a model that maps each row of its input by itself.
 
     Args:
         model: any callable; it must be in evaluation mode.
         modules: the modules it computes with.
-        inputs: rows to try it on, `(rows, *event)`; the trace must give what the model gives.
+        inputs: rows to try it on, `(rows, *event)`, where the model lives; the trace must give what the model gives.
+        most: multiply-adds that reading may take.
 
     Raises:
-        NotCertifiedError: a layer without known bound, or code that cannot be traced.
+        NotCertifiedError: a layer without known bound, code that cannot be traced, or a model that is too large.
     """
-    graph = _traced(model, modules)
+    graph = _traced(model, modules, inputs.shape[1:], most)
     rows = _probes(inputs)
     reader = _Reader(graph)
     with torch.no_grad():
         reader.run(rows)
         for step, value in reader.values.items():
             _check_step(step, value, reader.values)
-        _check_agreement(model, graph, rows, inputs.dtype)
+        _check_agreement(model, graph, rows, inputs)
     return Network(graph=graph, input=reader.input, outputs=reader.outputs)
 
 
@@ -97,18 +102,37 @@ class _Holder(nn.Module):
         return self.__dict__["call"](inputs)
 
 
-def _traced(model: Callable[[Tensor], Any], modules: Sequence[nn.Module]) -> fx.GraphModule:
+def _traced(
+    model: Callable[[Tensor], Any], modules: Sequence[nn.Module], event: Sequence[int], most: float
+) -> fx.GraphModule:
     holder = _Holder(model, modules)
     try:
-        graph = fx.Tracer().trace(holder)
+        with _attributes_kept(modules):
+            graph = fx.Tracer().trace(holder)
         made = fx.GraphModule(holder, graph)
+        check_size(made, event, most)
         return copy.deepcopy(made).double().cpu().requires_grad_(False)
+    except NotCertifiedError:
+        raise
     except Exception as error:
         raise NotCertifiedError(
             "not certified, because the model's code cannot be traced symbolically "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); a forward method "
             "must not branch on values, and must be made of torch modules and functions"
         ) from error
+
+
+@contextmanager
+def _attributes_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """A trace runs the model's code on stand-ins for tensors, none of which may stay behind in the model."""
+    every = {child: None for module in modules for child in module.modules()}
+    before = [(child, dict(vars(child))) for child in every if not isinstance(child, torch.jit.ScriptModule)]
+    try:
+        yield
+    finally:
+        for child, attributes in before:
+            vars(child).clear()
+            vars(child).update(attributes)
 
 
 def _probes(inputs: Tensor) -> Tensor:
@@ -129,14 +153,14 @@ def tensors_of(output: Any) -> list[Tensor]:
     return []
 
 
-def _check_agreement(model: Callable[[Tensor], Any], graph: fx.GraphModule, rows: Tensor, dtype: torch.dtype) -> None:
+def _check_agreement(model: Callable[[Tensor], Any], graph: fx.GraphModule, rows: Tensor, inputs: Tensor) -> None:
     """The trace gives what the model gives, and a row's result does not depend on its company.
 
     Raises:
         NotCertifiedError: it does not, so that something in the model escapes a trace.
     """
     traced = tensors_of(_Runner(graph).run(rows))
-    real = tensors_of(model(rows.to(dtype)))
+    real = tensors_of(model(rows.to(inputs)))
     alone = [
         torch.cat(parts) for parts in zip(*(tensors_of(_Runner(graph).run(row[None])) for row in rows), strict=True)
     ]

@@ -13,6 +13,7 @@ from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.certificates.graph import Network, read_network, tensors_of
 from vaeaudit.certificates.refusal import NotCertifiedError
 from vaeaudit.certificates.steps import Linear, Step
+from vaeaudit.certificates.work import MOST_WORK
 from vaeaudit.introspection import find
 from vaeaudit.latent import Scale, read_posterior, read_reconstruction
 
@@ -51,13 +52,18 @@ class Heads:
         return [tensors[position] for position in positions]
 
 
-def encoder_heads(ae: Autoencoder, inputs: Tensor) -> Heads:
+def encoder_heads(ae: Autoencoder, inputs: Tensor, *, most: float = MOST_WORK) -> Heads:
     """Read the encoder; `ae` must be at rest.
+
+    Args:
+        ae: the model.
+        inputs: a few of its inputs, `(rows, *event)`, float64.
+        most: multiply-adds that reading may take.
 
     Raises:
         NotCertifiedError: a layer without known bound, or an output whose parts cannot be told apart.
     """
-    network = read_network(ae.encoder, _modules(ae, ae.encoder), inputs.to(ae.dtype))
+    network = read_network(ae.encoder, _modules(ae, ae.encoder), inputs.to(ae.device or "cpu", ae.dtype), most=most)
     output = network(inputs)
     tensors = tensors_of(output)
     posterior = read_posterior(output, ae.scale, doubt=False)
@@ -72,13 +78,18 @@ def encoder_heads(ae: Autoencoder, inputs: Tensor) -> Heads:
     return _heads(network, tensors, (mean, 1 - mean), ae.scale)
 
 
-def decoder_heads(ae: Autoencoder, latents: Tensor) -> Heads:
+def decoder_heads(ae: Autoencoder, latents: Tensor, *, most: float = MOST_WORK) -> Heads:
     """Read the decoder; `ae` must be at rest.
+
+    Args:
+        ae: the model.
+        latents: a few of its latents, `(rows, *latent)`, float64.
+        most: multiply-adds that reading may take.
 
     Raises:
         NotCertifiedError: a layer without known bound.
     """
-    network = read_network(ae.decoder, _modules(ae, ae.decoder), latents.to(ae.dtype))
+    network = read_network(ae.decoder, _modules(ae, ae.decoder), latents.to(ae.device or "cpu", ae.dtype), most=most)
     output = network(latents)
     tensors = tensors_of(output)
     return _heads(network, tensors, (_position(tensors, read_reconstruction(output)),), None)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaeaudit.certificates.norms import MARGIN, Convolution, norm_of_matrix, overlap
+from vaeaudit.certificates.norms import MARGIN, Convolution, norm_of_matrix, overlap, work_of_norm
 from vaeaudit.certificates.refusal import NotCertifiedError
 from vaeaudit.certificates.steps import Linear, Maximum, RowMap
 
@@ -59,12 +59,13 @@ def linear_module(module: nn.Module, taken: tuple[int, ...], given: tuple[int, .
         return Linear(apply=module)
     if isinstance(module, nn.Linear) and kind is nn.Linear:
         return Linear(
-            apply=lambda u: F.linear(u, module.weight), norm=lambda: norm_of_matrix(module.weight.detach()), simple=True
-        )
+            apply=lambda u: F.linear(u, module.weight), norm=lambda: norm_of_matrix(module.weight.detach()), simple=True,
+            work=work_of_norm(*module.weight.shape),
+        )  # fmt: skip
     if isinstance(module, _CONVOLUTIONS) and kind in _CONVOLUTIONS:
-        return Linear(apply=_without_bias(module), norm=_convolution_norm(module, taken))
+        return _convolved(module, taken)
     if isinstance(module, _TRANSPOSED) and kind in _TRANSPOSED:
-        return Linear(apply=_without_bias(module), norm=_convolution_norm(module, given))
+        return _convolved(module, given)
     if isinstance(module, _BATCH_NORMS) and kind in _BATCH_NORMS:
         return _batch_norm(module)
     if isinstance(module, nn.Upsample) and kind is nn.Upsample:
@@ -81,8 +82,16 @@ def _without_bias(module: Any) -> RowMap:
     return made
 
 
-def _convolution_norm(module: Any, larger: tuple[int, ...]) -> Callable[[], float] | None:
-    """A bound by the weight alone, given the shape on the side of the (untransposed) convolution's input."""
+def _convolved(module: Any, larger: tuple[int, ...]) -> Linear:
+    """A convolution, given the shape on the side of the (untransposed) convolution's input."""
+    convolution = _convolution(module, larger)
+    if convolution is None:
+        return Linear(apply=_without_bias(module))
+    return Linear(apply=_without_bias(module), norm=convolution.norm, work=convolution.work)
+
+
+def _convolution(module: Any, larger: tuple[int, ...]) -> Convolution | None:
+    """What a bound by the weight alone needs; None where there is none."""
     if module.padding_mode != "zeros":
         return None
     if isinstance(module.padding, str):
@@ -94,7 +103,7 @@ def _convolution_norm(module: Any, larger: tuple[int, ...]) -> Callable[[], floa
         return None
     return Convolution(
         weight=module.weight, stride=module.stride, dilation=module.dilation, groups=module.groups, size=size
-    ).norm
+    )
 
 
 def _batch_norm(module: Any) -> Linear:
@@ -241,7 +250,7 @@ def _applied(function: Any, arguments: Arguments, options: Options, value: Any) 
     norm = (lambda: 1.0) if isometric else None
     if isinstance(value, Tensor):
         norm = norm or _product_norm(function, arguments)
-        return Linear(apply=call, norm=norm, simple=norm is not None)
+        return Linear(apply=call, norm=norm, simple=norm is not None, work=_product_work(function, arguments))
     return tuple(Linear(apply=_piece(call, i), norm=norm, simple=True) for i in range(len(value)))
 
 
@@ -260,3 +269,9 @@ def _product_norm(function: Any, arguments: Arguments) -> Callable[[], float] | 
         weight = arguments[1]
         return lambda: norm_of_matrix(weight.detach())
     return None
+
+
+def _product_work(function: Any, arguments: Arguments) -> float:
+    """Multiply-adds of that norm, which a functional linear layer takes."""
+    weight = arguments[1] if function is F.linear else None
+    return work_of_norm(*weight.shape) if isinstance(weight, Tensor) and weight.ndim == 2 else 0.0

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MARGIN = 1e-9
+EIGENVALUES = 5
+"""Multiply-adds of a symmetric matrix's eigenvalues, about, over the cube of its size."""
 _FREQUENCY_WORK = 2**31
 
 
@@ -31,6 +33,12 @@ def norm_of_matrix(matrix: Tensor) -> float:
     matrix = matrix.double()
     gram = matrix @ matrix.mT if matrix.shape[0] <= matrix.shape[1] else matrix.mT @ matrix
     return math.sqrt(largest_eigenvalue(gram))
+
+
+def work_of_norm(rows: int, columns: int) -> float:
+    """Multiply-adds, about, of `norm_of_matrix`: a Gram matrix, and its eigenvalues."""
+    small = min(rows, columns)
+    return float(rows * columns * small + EIGENVALUES * small**3)
 
 
 def matrix_of(apply: Callable[[Tensor], Tensor], inputs: int) -> Tensor:
@@ -65,6 +73,26 @@ class Convolution:
         blocks = self.weight.detach().double().chunk(self.groups)
         return max(min(self._by_patches(block), self._by_taps(block), self._by_frequencies(block)) for block in blocks)
 
+    @property
+    def work(self) -> float:
+        """Multiply-adds that `norm` takes, about."""
+        out, taken = self.weight.shape[0] // self.groups, self.weight.shape[1]
+        taps = math.prod(self.weight.shape[2:])
+        torus, rows, columns = self._torus(self.weight.shape[0] // self.groups)
+        small, places = min(rows, columns), math.prod(torus)
+        frequencies = places * (4 * rows * columns * small + 4 * EIGENVALUES * small**3)
+        tried = frequencies if places * rows * columns * small <= _FREQUENCY_WORK else 0
+        return self.groups * (work_of_norm(out, taken * taps) + taps * work_of_norm(out, taken) + tried)
+
+    def _torus(self, out: int) -> tuple[list[int], int, int]:
+        """Size of the torus of one group's phases, and of a block of its block diagonal."""
+        taps = [
+            math.ceil((d * (k - 1) + 1) / s)
+            for k, s, d in zip(self.weight.shape[2:], self.stride, self.dilation, strict=True)
+        ]
+        torus = [math.ceil(n / s) + t for n, s, t in zip(self.size, self.stride, taps, strict=True)]
+        return torus, out, self.weight.shape[1] * math.prod(self.stride)
+
     def _by_patches(self, weight: Tensor) -> float:
         """Norm of the kernel as a matrix, times the root of how many patches share a pixel."""
         shared = (overlap(k, s, d) for k, s, d in zip(weight.shape[2:], self.stride, self.dilation, strict=True))
@@ -76,14 +104,10 @@ class Convolution:
 
     def _by_frequencies(self, weight: Tensor) -> float:
         """The largest block of the torus's block diagonal; infinite where that is too much work."""
-        phases = _phases(weight, self.stride, self.dilation)
-        torus = [
-            math.ceil(n / s) + taps
-            for n, s, taps in zip(self.size, self.stride, phases.shape[2:], strict=True)
-        ]  # fmt: skip
-        rows, columns = phases.shape[:2]
+        torus, rows, columns = self._torus(len(weight))
         if math.prod(torus) * rows * columns * min(rows, columns) > _FREQUENCY_WORK:
             return math.inf
+        phases = _phases(weight, self.stride, self.dilation)
         spectrum = torch.fft.fftn(phases, s=torus, dim=tuple(range(2, phases.ndim)))
         blocks = spectrum.flatten(2).permute(2, 0, 1)
         gram = blocks @ blocks.mH if rows <= columns else blocks.mH @ blocks

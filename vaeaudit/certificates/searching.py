@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,8 @@ from vaeaudit.certificates.ellipsoids import Propagation, Spread
 from vaeaudit.certificates.heads import Heads
 from vaeaudit.certificates.margins import largest_variance, robust_anywhere, robust_nearby
 from vaeaudit.certificates.norms import MARGIN, largest_eigenvalue
+from vaeaudit.certificates.prepared import Prepared, part_of
 from vaeaudit.certificates.refusal import NotCertifiedError
-
-_LEAST_SENSITIVE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,24 +39,23 @@ class Surroundings:
     """What is known around each original, one ball after another.
 
     Attributes:
-        encoder: the encoder.
-        decoder: the decoder; None where it is not certified.
+        model: the model, with an encoder that is certified.
         originals: x, `(pairs, *event)`, float64.
-        everywhere: the encoder's propagation over all inputs.
         balls: those looked at so far.
     """
 
-    encoder: Heads
-    decoder: Heads | None
+    model: Prepared
     originals: Tensor
-    everywhere: Propagation
     balls: list[Ball] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.centre = self.encoder.at(self.originals)
-        self._taken = self.encoder.network.arguments(self.originals)
-        self._decoded = None if self.decoder is None else self.decoder.network.arguments(self.latents)
-        self._beyond = Propagation(start=Spread(size=self.units, multiple=1.0), widest=self.everywhere.widest)
+
+    @property
+    def encoder(self) -> Heads:
+        """The encoder."""
+        assert self.model.encoder is not None
+        return self.model.encoder
 
     @property
     def units(self) -> int:
@@ -68,68 +67,86 @@ class Surroundings:
         """The means at the originals, `(pairs, *latent)`."""
         return self.centre[:, : self.units].reshape(-1, *self.encoder.mean.event)
 
-    def decoder_constant(self, start: Spread, row: int = 0, radius: float = math.inf) -> float:
-        """Lipschitz constant of the decoder over all latents or around those of a row, which move as `start` says."""
-        assert self.decoder is not None
-        assert self._decoded is not None
-        return _around(self._beyond, self._decoded, row, radius, start=start).of(self.decoder.mean).constant
+    @functools.cached_property
+    def taken(self) -> dict[str, Tensor]:
+        """What the encoder's steps take at the originals."""
+        return self.encoder.network.arguments(self.originals)
 
-    def within(self, radius: Tensor, *, damage: bool = False) -> Ball:
-        """The ball of a radius around each original, `(pairs,)`; infinite radii mean all inputs.
+    @functools.cached_property
+    def decoded(self) -> dict[str, Tensor]:
+        """What the decoder's steps take at the latents."""
+        assert self.model.decoder is not None
+        return self.model.decoder.network.arguments(self.latents)
 
-        Args:
-            radius: `(pairs,)`.
-            damage: whether to go on through the decoder, which costs as much again.
+    def decoder_constant(self, start: Spread, row: int, radius: float) -> float:
+        """Lipschitz constant of the decoder around the latents of a row, which move as `start` says; or infinity."""
+        assert self.model.decoder is not None
+        around = _around(self.model.through_decoder, self.decoded, row, radius, start=start)
+        try:
+            return around.constant(self.model.decoder.mean)
+        except NotCertifiedError:
+            return math.inf
+
+    def everywhere(self) -> Ball:
+        """What holds for all inputs.
 
         Raises:
             NotCertifiedError: no finite bound.
         """
-        if bool(radius.isinf().all()):
-            rows = [self._row(0, math.inf, damage)] * len(radius)
-        else:
-            rows = [self._row(i, float(r), damage) for i, r in enumerate(radius)]
+        spread, pairs = self.model.everywhere, len(self.originals)
+        constant = math.inf if self.model.decoder is None else self.model.damage_everywhere
+        ball = Ball(
+            radius=torch.full((pairs,), torch.inf, dtype=torch.float64), spreads=[spread] * pairs,
+            damage=torch.full((pairs,), constant, dtype=torch.float64),
+        )  # fmt: skip
+        self.balls.append(ball)
+        return ball
+
+    def within(self, radius: Tensor, *, damage: bool = False) -> Ball:
+        """The ball of a radius around each original, `(pairs,)`; spreads are infinite where nothing is bounded.
+
+        Args:
+            radius: `(pairs,)`, finite.
+            damage: whether to go on through the decoder, which costs as much again.
+        """
+        rows = [self._row(i, float(r), damage) for i, r in enumerate(radius)]
         constants = torch.tensor([row[1] for row in rows], dtype=torch.float64)
         ball = Ball(radius=radius, spreads=[row[0] for row in rows], damage=constants)
         self.balls.append(ball)
         return ball
 
     def _row(self, row: int, radius: float, damage: bool) -> tuple[Spread, float]:
-        spread = _around(self.everywhere, self._taken, row, radius).of(*self.encoder.steps)
-        if not damage or self.decoder is None or self._decoded is None:
-            return spread, math.inf
-        onward = _around(self._beyond, self._decoded, row, radius, start=_part(spread, self.units))
         try:
-            return spread, onward.of(self.decoder.mean).constant
-        except NotCertifiedError:
+            spread = _around(self.model.through_encoder, self.taken, row, radius).of(*self.encoder.steps)
+        except NotCertifiedError as error:  # a slope without bound, such as that of exp in a ball where it overflows
+            self.model.refusals["encoder, bounds in a ball"] = str(error)
+            return Spread(size=self.centre.shape[1], multiple=math.inf), math.inf
+        if not damage or self.model.decoder is None:
             return spread, math.inf
+        return spread, self.decoder_constant(part_of(spread, self.units), row, radius)
 
 
 def _around(
     everywhere: Propagation, taken: dict[str, Tensor], row: int, radius: float, start: Spread | None = None
 ) -> Propagation:
-    centres = None if math.isinf(radius) else {name: values[row] for name, values in taken.items()}
     return Propagation(
-        start=start or everywhere.start, centres=centres, radius=radius, widest=everywhere.widest,
-        matrices=everywhere.matrices,
+        start=start or everywhere.start, centres={name: values[row] for name, values in taken.items()}, radius=radius,
+        widest=everywhere.widest, matrices=everywhere.matrices,
     )  # fmt: skip
 
 
-def _part(spread: Spread, units: int) -> Spread:
-    """The spread of the first units."""
-    if spread.matrix is None:
-        return Spread(size=units, multiple=spread.scale)
-    matrix = spread.matrix[:units, :units]
-    return Spread(size=units, matrix=matrix)
-
-
-def nearest(balls: Sequence[Ball], centre: Tensor, divergence: Divergence) -> Nearest:
-    """The convex problems of some balls, one ball's pairs after another's."""
+def nearest(balls: Sequence[Ball], around: Surroundings, divergence: Divergence) -> tuple[Nearest, Tensor]:
+    """The convex problems of some balls, one ball's pairs after another's; and which of them bound anything."""
     spreads = [spread for ball in balls for spread in ball.spreads]
-    if any(spread.matrix is None for spread in spreads):
-        known = torch.tensor([spread.scale for spread in spreads], dtype=torch.float64)
+    known = torch.tensor([spread.finite for spread in spreads])
+    nothing = Spread(size=around.centre.shape[1], multiple=0.0)
+    spreads = [spread if spread.finite else nothing for spread in spreads]
+    if around.centre.shape[1] > around.model.coordinates or all(spread.matrix is None for spread in spreads):
+        ellipsoids = torch.tensor([spread.scale for spread in spreads], dtype=torch.float64)
     else:
-        known = torch.stack([spread.dense() for spread in spreads])
-    return Nearest(divergence=divergence.tiled(len(balls)), centre=centre.repeat(len(balls), 1), known=known)
+        ellipsoids = torch.stack([spread.dense() for spread in spreads])
+    centre = around.centre.repeat(len(balls), 1)
+    return Nearest(divergence=divergence.tiled(len(balls)), centre=centre, known=ellipsoids), known
 
 
 def needed_distortion(
@@ -142,20 +159,19 @@ def needed_distortion(
     """
 
     def inside(some: Sequence[Ball]) -> Tensor:
-        found = nearest(some, around.centre, divergence).least_distortion(levels.repeat(len(some), 1))
-        return found.view(len(some), *levels.shape)
+        problems, known = nearest(some, around, divergence)
+        found = problems.least_distortion(levels.repeat(len(some), 1))
+        return torch.where(known[:, None], found, 0.0).view(len(some), *levels.shape)
 
     radii = torch.stack([ball.radius for ball in around.balls])[..., None]
     best = torch.minimum(inside(around.balls), radii).amax(0)
+    if not levels.shape[1]:
+        return best
     lowest = levels.argmin(1, keepdim=True)
     low, high = best.gather(1, lowest).squeeze(1), 1.5 * spans
     for _ in range(balls):
         radius = torch.where(low > 0, (low.clamp_min(1e-300) * high).sqrt(), high / 8)
-        try:
-            found = inside([around.within(radius)])[0]
-        except NotCertifiedError:  # a slope without bound, such as that of exp in a ball where it overflows
-            high = radius
-            continue
+        found = inside([around.within(radius)])[0]
         best = torch.maximum(best, torch.minimum(found, radius[:, None]))
         holds = found.gather(1, lowest).squeeze(1) >= radius
         low, high = torch.where(holds, radius, best.gather(1, lowest).squeeze(1)), torch.where(holds, high, radius)
@@ -165,7 +181,8 @@ def needed_distortion(
 def least_divergence(around: Surroundings, divergence: Divergence, budgets: Tensor) -> Tensor:
     """Lower bounds of the divergence within each budget, `(pairs, budgets)`, from all balls that hold it."""
     count = len(around.balls)
-    found = nearest(around.balls, around.centre, divergence).least_divergence(budgets.repeat(count, 1))
+    problems, known = nearest(around.balls, around, divergence)
+    found = torch.where(known[:, None], problems.least_divergence(budgets.repeat(count, 1)), 0.0)
     radii = torch.stack([ball.radius for ball in around.balls])[..., None]
     return torch.where(budgets <= radii, found.view(count, *budgets.shape), 0.0).amax(0)
 
@@ -181,10 +198,9 @@ def most_damage(around: Surroundings, budgets: Tensor) -> Tensor:
 
 def robust_radius(around: Surroundings, r: float, sampled: bool, balls: int) -> Tensor:
     """Lower bounds of the r-robustness margin, `(pairs,)`, see `vaeaudit.certificates.margins`."""
-    weights = _sensitivities(around)
-    scaled = Spread(size=len(weights), matrix=torch.diag(weights**-2))
-    anywhere = r / max(around.decoder_constant(scaled), 1e-300)
-    near = _near_quotients(around, scaled, r, anywhere, balls)
+    weights = around.model.sensitivities
+    anywhere = r / max(around.model.weighted_constant, 1e-300)
+    near = _near_quotients(around, around.model.weighted, r, anywhere, balls)
     best = torch.zeros(len(around.centre), dtype=torch.float64)
     for ball in around.balls:
         best = torch.maximum(best, _robust_in(ball, around, weights, anywhere, near, sampled))
@@ -230,20 +246,3 @@ def _weighted(spread: Spread, weights: Tensor) -> float:
         return spread.constant * float(weights.max())
     matrix = spread.matrix[: len(weights), : len(weights)]
     return math.sqrt(largest_eigenvalue(weights[:, None] * matrix * weights))
-
-
-def _sensitivities(around: Surroundings) -> Tensor:
-    """How far each latent unit moves the reconstruction: weights that any positive numbers may stand in for."""
-    assert around.decoder is not None
-    latents, decoder = around.latents, around.decoder
-    flat = latents[:16].flatten(1)
-    units = flat.shape[1]
-    if units > 512:
-        return torch.ones(units, dtype=torch.float64)
-    found = []
-    for unit in torch.eye(units, dtype=torch.float64):
-        moved = [decoder.at((flat + sign * unit).view(-1, *latents.shape[1:])) for sign in (1, -1)]
-        found.append((moved[0] - moved[1]).norm(dim=1).square().mean().sqrt() / 2)
-    weights = torch.stack(found)
-    largest = float(weights.max())
-    return weights.clamp_min(_LEAST_SENSITIVE * largest) if largest > 0 else torch.ones_like(weights)

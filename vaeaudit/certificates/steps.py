@@ -21,11 +21,13 @@ class Linear:
         apply: `(rows, *event)` to `(rows, *event)`.
         norm: an upper bound of its spectral norm by other means than its matrix; None if there is none.
         simple: whether that bound is the norm itself, so that no matrix need be formed.
+        work: multiply-adds that `norm` takes, about.
     """
 
     apply: RowMap
     norm: Callable[[], float] | None = None
     simple: bool = False
+    work: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
