@@ -1,45 +1,17 @@
-"""Findings: what speaks against trusting a measurement, with cause, consequence and remedy."""
+"""What the model and the measurements themselves say: findings on probes, curves, damage and spectra."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from vaeaudit.health.finding import ATTACKED as _ATTACKED
+from vaeaudit.health.finding import CURVES as _CURVES
+from vaeaudit.health.finding import DAMAGED as _DAMAGED
+from vaeaudit.health.finding import DECODED as _DECODED
+from vaeaudit.health.finding import ENCODED as _ENCODED
+from vaeaudit.health.finding import Finding, found
 
-Severity = Literal["info", "warning", "invalid"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One health finding.
-
-    Attributes:
-        name: stable identifier, such as `attack_not_converged`.
-        severity: `info` for the record, `warning` to read before quoting a figure, `invalid`
-            where the scores it affects must not decide anything.
-        message: what was seen and what follows from it.
-        remedy: what to do.
-        affects: scores it makes untrustworthy, by full name or prefix (`encoder`); only for `invalid`.
-    """
-
-    name: str
-    severity: Severity
-    message: str
-    remedy: str
-    affects: tuple[str, ...] = ()
-
-    def invalidates(self, score: str) -> bool:
-        """Whether this finding makes a score unfit for a verdict."""
-        return self.severity == "invalid" and any(
-            score == name or score.startswith(f"{name}.") for name in self.affects
-        )
-
-
-_ENCODED = ("encoder", "round_trip")
-_DECODED = ("decoder", "round_trip", "reconstruction_error", "reach")
-_ATTACKED = ("hinge", "auddc", "linearity", "floor")
-_DAMAGED = ("damage", "damage_gain")
 _NOISE = 1e-4
 _BATCH_NOISE = 1e-3
+_SATURATED, _HARD = 0.5, 0.99
 
 
 def findings_of_model(
@@ -48,8 +20,10 @@ def findings_of_model(
     without_weights: tuple[str, ...],
     encoder_noise: float,
     decoder_noise: float,
+    drift: float,
     batch_dependence: float,
     outside_bounds: float,
+    saturated_outputs: float,
     zero_gradients: float,
 ) -> list[Finding]:
     """What probing the model turned up.
@@ -59,8 +33,10 @@ def findings_of_model(
         without_weights: which of "encoder" and "decoder" no weights were found behind.
         encoder_noise: this and the others as the attributes of `vaeaudit.probe.Probe`.
         decoder_noise: see there.
+        drift: see there.
         batch_dependence: see there.
         outside_bounds: see there.
+        saturated_outputs: see there.
         zero_gradients: see there.
     """
     findings = []
@@ -91,6 +67,8 @@ def findings_of_model(
             message=f"the decoder returned two different reconstructions of one latent (relative difference {decoder_noise:.1e}).",
             remedy="Return the mean of the output distribution instead of a sample.",
         ))  # fmt: skip
+    if drift > _NOISE:
+        findings.append(finding_stateful(drift))
     if batch_dependence > _BATCH_NOISE:
         findings.append(Finding(
             name="batch_dependent_encoder", severity="invalid", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
@@ -103,14 +81,28 @@ def findings_of_model(
             message=f"{outside_bounds:.0%} of reconstructed values lie outside the input bounds.",
             remedy="Check that bounds= describes the space the model was trained in.",
         ))  # fmt: skip
+    if saturated_outputs > _SATURATED:
+        findings.append(found(
+            "saturated_outputs", "invalid" if saturated_outputs > _HARD else "warning",
+            f"{saturated_outputs:.0%} of reconstructed values lie exactly on a bound of the input.", _DAMAGED,
+        ))  # fmt: skip
     if zero_gradients > 0:
         findings.append(Finding(
-            name="zero_gradients", severity="invalid" if zero_gradients >= 0.5 else "warning", affects=_ATTACKED,
+            name="zero_gradients", severity="invalid" if zero_gradients >= 0.5 else "warning", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
             message=f"the gradient of the posterior vanishes at {zero_gradients:.0%} of the probed images: "
             "the attack cannot start there, and what looks robust may only be masked.",
             remedy="Look for rounding, clipping or saturation at the encoder's input, and audit the encoder without it.",
         ))  # fmt: skip
     return findings
+
+
+def finding_stateful(drift: float) -> Finding:
+    """The model says something else after other calls than before them."""
+    return found(
+        "stateful_model", "invalid",
+        f"the same inputs came out otherwise after other calls than before them (relative difference {drift:.1e}).",
+        (*_ATTACKED, *_ENCODED, *_DECODED, *_DAMAGED),
+    )  # fmt: skip
 
 
 def findings_of_curves(
@@ -146,14 +138,14 @@ def findings_of_curves(
     if censored:
         findings.append(Finding(
             name="curves_not_saturating", severity="invalid" if 2 * censored >= used else "warning",
-            affects=_ATTACKED,
+            affects=_CURVES,
             message=f"{censored} of {used} curves do not saturate within their range of C: their hinge is only known "
             "to be at least the largest distortion reached.",
             remedy="Pass smaller strengths. AUDDC does not help: it takes the smallest gap reached for all distortions beyond.",
         ))  # fmt: skip
     if unconverged > 0.02:
         findings.append(Finding(
-            name="attack_not_converged", severity="invalid" if unconverged > 0.25 else "warning", affects=_ATTACKED,
+            name="attack_not_converged", severity="invalid" if unconverged > 0.25 else "warning", affects=_CURVES,
             message=f"{unconverged:.0%} of the attacks ran out of gradient evaluations before they converged: "
             "a stronger attack may exist.",
             remedy="Audit with a larger preset: it affords more evaluations.",
@@ -232,11 +224,33 @@ def finding_local_minima(share: float, threshold: float) -> Finding:
 
 
 def finding_damage_not_converged(share: float) -> Finding:
-    """The untargeted attack still gained when its steps ran out."""
-    return Finding(
-        name="damage_not_converged", severity="invalid" if share > 0.25 else "warning", affects=_DAMAGED,
-        message=f"{share:.0%} of the untargeted attacks still gained when their steps ran out: more damage is possible.",
-        remedy="Audit with a larger preset: it affords more steps.",
+    """The untargeted attack still gained when its steps ran out; how much there is to gain, the second look measures."""
+    return found(
+        "damage_not_converged", "warning" if share > 0.25 else "info",
+        f"{share:.0%} of the untargeted attacks still gained when their steps ran out: more damage is possible.",
+    )  # fmt: skip
+
+
+def finding_stronger_attack(gain: float, *, invalid: bool) -> Finding:
+    """Another attack of the family does more damage than the one that the headline rests on.
+
+    Args:
+        gain: how much more, as a share: median over images, at the budget where it is largest.
+        invalid: whether that is too much for the headline to stand.
+    """
+    return found(
+        "stronger_attack", "invalid" if invalid else "warning",
+        f"the worst of all attacks inside the same balls does {gain:.0%} more damage than the maximum-damage attack alone.",
+        ("damage", "damage_gain") if invalid else (),
+    )  # fmt: skip
+
+
+def finding_curves_not_resolved(moved: float, resolution: float) -> Finding:
+    """The series of C is too coarse for hinge and AUDDC."""
+    return found(
+        "curves_not_resolved", "info",
+        f"leaving out every other strength still moves hinge or AUDDC by {moved:.2g}, more than the {resolution:g} that is "
+        "aimed at.",
     )  # fmt: skip
 
 
@@ -248,3 +262,22 @@ def finding_condition_unresolved(part: str, share: float) -> Finding:
         "the Jacobian resolve: the condition number is only a lower bound, and its interval is open above.",
         remedy="Two latent units may say the same. Audit the model in float64 to see further down.",
     )  # fmt: skip
+
+
+def findings_of_certificates(targeted: int, untargeted: int) -> list[Finding]:
+    """Attacks that came to more than anything can: one of the two is wrong.
+
+    Args:
+        targeted: pairs whose targeted attack needed less distortion than is certified to be needed.
+        untargeted: pairs whose untargeted attack did more damage than is certified to be possible.
+    """
+    if not targeted and not untargeted:
+        return []
+    return [
+        found(
+            "attack_beats_certificate", "invalid",
+            f"attacks were better than what is certified of every attack: the targeted one at {targeted} pairs, the "
+            f"untargeted one at {untargeted}.",
+            (*_ATTACKED, *_DAMAGED, "certified_distortion"),
+        )
+    ]  # fmt: skip
