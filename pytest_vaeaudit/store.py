@@ -9,12 +9,13 @@ import os
 import shutil
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_vaeaudit.errors import OutOfTimeError
+from pytest_vaeaudit.errors import OutOfTimeError, VaeAuditWarning
 
 if TYPE_CHECKING:
     from vaeaudit import AuditReport
@@ -85,20 +86,37 @@ class Store:
         assert self.folder is not None
         home = self.folder / key
         with self._alone(key, deadline):
-            if self.refresh and not (home / self._run).exists():  # once a run, whichever worker comes first
-                shutil.rmtree(home, ignore_errors=True)
-                home.mkdir()
-                (home / self._run).touch()
+            with contextlib.suppress(OSError):  # a cache that cannot be written may still be read
+                self._enter(home)
             place = home / f"{pairs}-pairs"
             if (found := _read(place)) and _is_of(found, identity, pairs):
-                os.utime(home)
                 return Kept(report=found, cached=True, folder=place)
             return self._new(measure, home / ROWS, place)
 
+    def _enter(self, home: Path) -> None:
+        """Make a model's folder, or mark it as in use; empty it once a run, whichever worker comes first, to refresh."""
+        if self.refresh and not (home / self._run).exists():
+            shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True, exist_ok=True)
+        if self.refresh:
+            (home / self._run).touch()
+        os.utime(home)
+
     def _new(self, measure: Callable[[Path | None], AuditReport], rows: Path | None, place: Path | None) -> Kept:
-        report = measure(rows)
+        """Measure; a cache that cannot be written, or is full, costs no verdict and nothing that was measured."""
+        from vaeaudit.errors import StorageError
+
+        try:
+            report = measure(rows)
+        except StorageError as error:
+            _warn(error)
+            return Kept(report=measure(None), cached=False, folder=None)
         if place is not None:
-            report.save(place, page=False)
+            try:
+                report.save(place, page=False)
+            except OSError as error:
+                _warn(error)
+                place = None
         return Kept(report=report, cached=False, folder=place)
 
     @contextlib.contextmanager
@@ -107,22 +125,36 @@ class Store:
         import filelock
 
         assert self.folder is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        patience = -1.0 if deadline == float("inf") else max(deadline - time.monotonic(), 0.0)
+        lock = filelock.FileLock(self.folder / f"{key}.lock")
         try:
-            with filelock.FileLock(self.folder / f"{key}.lock", timeout=patience):
-                yield
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=-1.0 if deadline == float("inf") else max(deadline - time.monotonic(), 0.0))
         except filelock.Timeout as error:
             raise OutOfTimeError from error
+        except (OSError, NotImplementedError) as error:  # no permission, or a file system without locks
+            _warn(error)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def prune(self) -> None:
         """Let go of what was not used for longest."""
         if self.folder is None or not self.folder.is_dir():
             return
+        import filelock
+
         with contextlib.suppress(OSError):  # another session may be pruning too
             homes = [path for path in self.folder.iterdir() if path.is_dir()]
             for home in sorted(homes, key=lambda path: path.stat().st_mtime)[:-KEPT]:
-                shutil.rmtree(home, ignore_errors=True)
+                lock = filelock.FileLock(self.folder / f"{home.name}.lock", timeout=0)
+                # what another session measures right now is not unused
+                with contextlib.suppress(filelock.Timeout, NotImplementedError), lock:
+                    shutil.rmtree(home, ignore_errors=True)
+
+
+def _warn(error: Exception) -> None:
+    warnings.warn(VaeAuditWarning(f"measurements cannot be kept for the next session: {error}"), stacklevel=2)
 
 
 def _read(place: Path) -> AuditReport | None:

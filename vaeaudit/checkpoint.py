@@ -7,8 +7,7 @@ import hashlib
 import json
 import math
 import os
-import zipfile
-import zlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeaudit.files import write_atomically
+from vaeaudit.errors import FallbackWarning, StorageError
+from vaeaudit.files import make_folder, read_arrays, write_atomically
 from vaeaudit.parallel import spread
 
 Arrays = dict[str, NDArray[Any]]
 Memory = dict[tuple[str, str], Arrays]
 """Arrays of a row, by the key of its measurement and its own."""
 _KEY, _ROWS = "key", "rows"
+_TRIES = 3
+"""Of a write into a folder that another process, which has finished, may just have removed."""
 
 
 class Checkpoint:
@@ -30,6 +32,9 @@ class Checkpoint:
 
     A row is what was measured at one pair or one image. Its key says nothing of how many others are
     measured with it, so that a measurement of more of them takes over those that are finished.
+
+    Several processes may share a folder: each file is written whole and named after its rows, and who measures
+    the same writes the same.
 
     Args:
         folder: where they lie, one file a chunk; None keeps them in memory only.
@@ -43,6 +48,7 @@ class Checkpoint:
         self.folder = None if folder is None else Path(folder)
         self.key = key
         self.memory: Memory = {} if memory is None else memory
+        self._unreadable: set[Path] = set()
 
     def measured(
         self, name: str, rows: Sequence[str], *measures: Callable[[NDArray[np.int64]], Arrays], size: int,
@@ -59,11 +65,16 @@ class Checkpoint:
             size: most rows to measure at once.
             settings: what else determines the rows, beside the checkpoint's key.
             progress: called as `progress(finished, total)`.
+
+        Raises:
+            StorageError: the folder cannot be written to; said before anything is measured, where that is known.
         """
         key = hashlib.sha256(_text({**self.key, "measurement": name, "of": settings}).encode()).hexdigest()
         if any((key, row) not in self.memory for row in rows):
             self._read_folder(name, key)
         missing = [i for i, row in enumerate(rows) if (key, row) not in self.memory]
+        if missing and self.folder is not None:
+            make_folder(self.folder)
         size = min(size, max(1, math.ceil(len(missing) / len(measures))))
         chunks = [np.array(missing[start : start + size]) for start in range(0, len(missing), size)]
         finished = len(rows) - len(missing)
@@ -76,12 +87,19 @@ class Checkpoint:
         return _joined([self.memory[key, row] for row in rows])
 
     def _keep(self, name: str, key: str, rows: list[str], arrays: Arrays) -> None:
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            kept = {**arrays, _KEY: np.array(key), _ROWS: np.array(rows)}
-            path = self.folder / f"{name}-{key[:8]}-{hashlib.sha256(_text(rows).encode()).hexdigest()[:8]}.npz"
-            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **kept))
+        """Rows are remembered first, so that a disk that is full costs this process nothing."""
         self._remember(key, rows, arrays)
+        if self.folder is None:
+            return
+        kept = {**arrays, _KEY: np.array(key), _ROWS: np.array(rows)}
+        path = self.folder / f"{name}-{key[:8]}-{hashlib.sha256(_text(rows).encode()).hexdigest()[:8]}.npz"
+        try:
+            _write(path, kept)
+        except StorageError as error:
+            raise StorageError(
+                f"{error}. What was finished before is safe in {self.folder}: mend that, "
+                "and the same call goes on from there; or name another folder"
+            ) from error
 
     def _remember(self, key: str, rows: Sequence[str], arrays: Arrays) -> None:
         for i, row in enumerate(rows):
@@ -89,17 +107,51 @@ class Checkpoint:
 
     def _read_folder(self, name: str, key: str) -> None:
         for path in sorted(self.folder.glob(f"{name}-{key[:8]}-*.npz")) if self.folder else ():
-            self._read(path, key)
+            if path not in self._unreadable:
+                self._read(path, key)
 
     def _read(self, path: Path, key: str) -> None:
-        """A truncated, foreign or outdated file counts as absent."""
+        """The rows of a file; a damaged one is left aside, and one of another key is not meant."""
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                if str(file[_KEY]) == key:
-                    arrays = {name: file[name] for name in file.files if name not in (_KEY, _ROWS)}
-                    self._remember(key, file[_ROWS].tolist(), arrays)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile):
+            arrays = read_arrays(path)
+            said, rows = arrays.pop(_KEY), _names(arrays.pop(_ROWS), arrays)
+        except FileNotFoundError:
+            return  # another process has finished and removed it
+        except (OSError, ValueError, KeyError) as error:
+            self._unreadable.add(path)
+            warnings.warn(
+                f"{path} cannot be read ({error}): its measurements are made again, those in other files are kept",
+                FallbackWarning,
+                stacklevel=2,
+            )
             return
+        if str(said) == key:
+            self._remember(key, rows, arrays)
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    for left in reversed(range(_TRIES)):
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        except StorageError as error:
+            if not left or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        else:
+            return
+
+
+def _names(rows: NDArray[Any], arrays: Arrays) -> list[str]:
+    """The keys of a file's rows.
+
+    Raises:
+        ValueError: they are not text, or no array has an entry for each.
+    """
+    lengths = [array.shape[0] if array.ndim else -1 for array in arrays.values()]
+    if rows.ndim != 1 or rows.dtype.kind != "U" or min(lengths, default=-1) < 0 or max(lengths) != len(rows):
+        raise ValueError("it does not hold rows of measurements")
+    return [str(row) for row in rows]
 
 
 def _text(value: object) -> str:

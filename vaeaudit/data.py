@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,18 @@ from torch.utils.data import (
 )
 
 from vaeaudit.errors import DataError
+from vaeaudit.memory import machine_bytes
 
 Integers = NDArray[np.int64]
+Array = Tensor | NDArray[Any]
 _IMAGE_KEYS = ("image", "images", "pixel_values", "img", "x", "input", "data")
 _SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 _SAMPLED = 16
+_NUMBERS_A_POSITION = 16
+"""That drawing one takes."""
+_HALF = 16
+_MOST_EMPTY = 1000
+"""Batches without an image that a DataLoader may give in a row."""
 _LABEL_KEYS = ("label", "labels", "target", "targets", "y")
 
 
@@ -86,10 +94,10 @@ def load_images(
     Raises:
         DataError: empty, not numeric, not finite, outside the bounds, or of uneven shapes.
     """
-    pixels, labels, index = _read(source, limit, include, seed)
+    read, labels, index = _read(source, limit, include, seed)
+    pixels = read.to(dtype=dtype)
     _check(pixels, bounds)
-    source_id = _fingerprint_of_source(source, pixels)
-    return Images(pixels=pixels.to(dtype=dtype), labels=labels, index=index, source=source_id)
+    return Images(pixels=pixels, labels=labels, index=index, source=_fingerprint_of_source(source, read))
 
 
 def _read(source: Any, limit: int, include: Sequence[int], seed: int) -> tuple[Tensor, Integers | None, Integers]:
@@ -97,50 +105,92 @@ def _read(source: Any, limit: int, include: Sequence[int], seed: int) -> tuple[T
         return _first(source, limit, include)
     whole = _whole(source)
     if whole is not None:
-        index = _draw(len(whole[0]), limit, include, seed)
-        return whole[0][index], None if whole[1] is None else whole[1][index], index
+        images, second = whole
+        _check_room(min(len(images), limit), math.prod(images.shape[1:]))
+        index = _draw(len(images), limit, include, seed)
+        labels = None if second is None else _labels_of(images, second, index)
+        return _tensor(_rows(images, index)), labels, index
     if isinstance(source, IterableDataset):
         raise DataError("an IterableDataset has no positions to draw from; pass a DataLoader of it")
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (str, bytes, Mapping)):
-        index = _draw(len(cast("Sequence[Any]", source)), limit, include, seed)
-        return *_stack(_item(source, int(i)) for i in index), index
+        index = _draw(_size(source), limit, include, seed)
+        return *_stack((_item(source, int(i)) for i in index), len(index)), index
     raise DataError(
         "images must be a tensor, a numpy array, a pair (images, labels), a Dataset or a DataLoader, "
         f"got a {type(source).__name__}"
     )
 
 
-def _whole(source: Any) -> tuple[Tensor, Integers | None] | None:
-    """Images and labels that are in memory already."""
+def _whole(source: Any) -> tuple[Array, Any] | None:
+    """Images, and labels if there are any, that are in memory already; as they came."""
     if isinstance(source, (Tensor, np.ndarray)):
-        tensor = _tensor(source)
-        return (tensor if tensor.ndim else tensor[None]), None
+        return _dense(source), None
     if not isinstance(source, (tuple, list)) or len(source) != 2 or not isinstance(source[0], (Tensor, np.ndarray)):
         return None
-    pixels, second = _tensor(source[0]), source[1]
-    if second is None or tuple(getattr(second, "shape", ())) == tuple(pixels.shape):
-        return None if second is not None else (pixels, None)
-    labels = _labels(second, len(pixels))
+    if source[1] is not None and tuple(getattr(source[1], "shape", ())) == tuple(source[0].shape):
+        return None
+    return _dense(source[0]), source[1]
+
+
+def _dense(images: Array) -> Array:
+    """Images that have rows: a single number is one row."""
+    if isinstance(images, Tensor) and (images.layout != torch.strided or images.is_quantized or images.is_nested):
+        kind = "quantised" if images.is_quantized else "nested" if images.is_nested else str(images.layout)
+        raise DataError(f"images must be a dense tensor, got a {kind} one; pass images.to_dense(), or dequantised")
+    return images if images.ndim else images[None]
+
+
+def _rows(images: Array, index: Integers) -> Array:
+    """Some of the images; no others are copied or converted."""
+    return images[torch.from_numpy(index).to(images.device)] if isinstance(images, Tensor) else images[index]
+
+
+def _labels_of(images: Array, value: Any, index: Integers) -> Integers:
+    labels = _labels(value, len(images), index)
     if labels is None:
         raise DataError(
-            f"a pair is read as (images, labels): there are {len(pixels)} images, so expected as many whole numbers, "
-            f"got a {type(second).__name__} of {_extent(second)}"
+            f"a pair is read as (images, labels): there are {len(images)} images, so expected as many whole numbers, "
+            f"got a {type(value).__name__}{_extent(value)}"
         )
-    return pixels, labels.numpy()
+    return labels.numpy()
+
+
+def _size(source: Any) -> int:
+    try:
+        return len(source)
+    except Exception as error:
+        raise DataError(
+            f"the {type(source).__name__} does not say how many images it has: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _check_room(count: int, numbers: int) -> None:
+    """Refuse what cannot be held, before any of it is read.
+
+    Raises:
+        DataError: with the figures.
+    """
+    needed, there = count * max(numbers, 1) * 4, machine_bytes()
+    if needed > there:
+        raise DataError(
+            f"{count:,} images of {numbers:,} numbers take {needed:,} bytes, and this machine has {there:,}; "
+            "audit fewer pairs, or pairs at lower positions"
+        )
 
 
 def _fingerprint_of_source(source: Any, pixels: Tensor) -> str:
     """What identifies the data before anything is drawn from them."""
-    if isinstance(source, DataLoader) and not isinstance(source.dataset, IterableDataset):
+    if isinstance(source, DataLoader) and hasattr(source.dataset, "__len__"):
         source = source.dataset  # whose order no shuffling changes
     whole = _whole(source)
     if whole is not None:
-        size, some = len(whole[0]), whole[0][_evenly(len(whole[0]))]
+        size = len(whole[0])
+        some = _tensor(_rows(whole[0], _evenly(size)))
     elif isinstance(source, DataLoader):
         size, some = len(pixels), pixels[:_SAMPLED]
     else:
-        size = len(source)
-        some = _stack(_item(source, int(i)) for i in _evenly(size))[0]
+        size = _size(source)
+        some = _stack((_item(source, int(i)) for i in _evenly(size)), _SAMPLED)[0]
     digest = hashlib.sha256(f"{size}{tuple(some.shape)}{some.dtype}".encode())
     digest.update(some.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -151,18 +201,31 @@ def _evenly(size: int) -> Integers:
 
 
 def _extent(value: Any) -> str:
-    return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else f"length {len(value)}"
+    if hasattr(value, "shape"):
+        return f" of shape {tuple(value.shape)}"
+    return f" of length {len(value)}" if hasattr(value, "__len__") else ""
 
 
-def _labels(value: Any, count: int) -> Tensor | None:
-    """Whole numbers, one an image; anything else (captions, boxes, several attributes) is no label."""
+def _labels(value: Any, count: int, index: Integers | None = None) -> Tensor | None:
+    """Whole numbers, one an image; anything else (captions, boxes, several attributes) is no label.
+
+    Args:
+        value: the labels.
+        count: images they belong to.
+        index: those that are wanted; None wants all.
+    """
+    wanted = np.arange(count) if index is None else index
     try:
-        labels = torch.as_tensor(value).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
+        if isinstance(value, np.ndarray):  # rows first: torch would rather have a copy of its own
+            labels = torch.as_tensor(value.reshape(count)[wanted])
+        else:
+            everything = torch.as_tensor(value).detach().reshape(count)
+            labels = everything[torch.from_numpy(wanted).to(everything.device)].cpu()
+        if labels.is_complex() or (labels.is_floating_point() and bool((labels.double() % 1 != 0).any())):
+            return None
+        return labels.long()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
-    if labels.numel() != count or labels.is_complex() or not bool((labels.long() == labels).all()):
-        return None
-    return labels.long().reshape(count)
 
 
 def _draw(size: int, limit: int, include: Sequence[int], seed: int) -> Integers:
@@ -170,23 +233,29 @@ def _draw(size: int, limit: int, include: Sequence[int], seed: int) -> Integers:
     wanted = np.unique(np.asarray(include, dtype=np.int64))
     if size and len(wanted) and (wanted[0] < 0 or wanted[-1] >= size):
         raise DataError(f"pairs name images {wanted[0]} to {wanted[-1]}, but there are images 0 to {size - 1}")
+    _check_room(min(size, limit), _NUMBERS_A_POSITION)
     if size <= limit:
         return np.arange(size)
-    others = np.setdiff1d(np.arange(size), wanted)
-    extra = np.random.default_rng([seed, size]).choice(others, max(limit - len(wanted), 0), replace=False)
+    ranks = np.random.default_rng([seed, size]).choice(
+        size - len(wanted), max(limit - len(wanted), 0), replace=False
+    )  # among the others, which are never listed: there may be very many
+    extra = ranks + np.searchsorted(wanted - np.arange(len(wanted)), ranks, side="right")
     return np.sort(np.concatenate([wanted, extra]))
 
 
 def _tensor(value: Any) -> Tensor:
+    if np.ma.is_masked(value):
+        raise DataError("images must not have masked entries; fill them, or leave these images out")
     if isinstance(value, np.ndarray):
-        value = np.require(value, requirements=["C", "W"])
+        value = np.require(np.asarray(value), requirements=["C", "W"])
     try:
         tensor = torch.as_tensor(value).detach().cpu()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"images must be numbers, got an array of dtype {value.dtype}: {error}") from error
     if tensor.is_complex():
         raise DataError(f"images must be real numbers, got {tensor.dtype}")
-    return tensor
+    few_bits = tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < _HALF
+    return tensor.float() if few_bits else tensor
 
 
 def _first(loader: DataLoader[Any], limit: int, include: Sequence[int]) -> tuple[Tensor, Integers | None, Integers]:
@@ -197,7 +266,8 @@ def _first(loader: DataLoader[Any], limit: int, include: Sequence[int]) -> tuple
             "pass its Dataset, or a DataLoader with shuffle=False"
         )
     limit = max(limit, *(i + 1 for i in include)) if len(include) else limit
-    pixels, labels = _stack(_until(_batches(loader), limit))
+    count = min(limit, _size(loader.dataset)) if hasattr(loader.dataset, "__len__") else limit
+    pixels, labels = _stack(_until(_batches(loader), limit), count)
     return pixels[:limit], None if labels is None else labels[:limit], np.arange(min(limit, len(pixels)))
 
 
@@ -206,6 +276,7 @@ def _batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:
         pixels, labels = _split(batch)
         if not isinstance(pixels, (Tensor, np.ndarray)):
             raise DataError(f"the DataLoader's batches must hold image tensors, got a {type(pixels).__name__}")
+        pixels = _dense(pixels)
         yield _tensor(pixels), None if labels is None else _labels(labels, len(pixels))
 
 
@@ -217,12 +288,15 @@ def _read_batches(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def _until(batches: Iterable[tuple[Tensor, Tensor | None]], limit: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    count = 0
+    count = empty = 0
     for pixels, labels in batches:
         yield pixels, labels
         count += len(pixels)
+        empty = 0 if len(pixels) else empty + 1
         if count >= limit:
             return
+        if empty == _MOST_EMPTY:
+            raise DataError(f"the DataLoader gave {count} images and then {empty} batches without any")
 
 
 def _item(source: Any, index: int) -> tuple[Tensor, Tensor | None]:
@@ -238,6 +312,8 @@ def _item(source: Any, index: int) -> tuple[Tensor, Tensor | None]:
             f"item {index} of the Dataset is a {type(pixels).__name__}, expected a tensor; "
             "give the Dataset transform=torchvision.transforms.ToTensor() or the like"
         )
+    if isinstance(pixels, Tensor):
+        _dense(pixels)
     return _tensor(pixels)[None], None if label is None else _labels(label, 1)
 
 
@@ -252,11 +328,12 @@ def _split(item: Any) -> tuple[Any, Any]:
             )
         return image, label
     if isinstance(item, (tuple, list)):
-        return item[0], item[1] if len(item) > 1 else None
+        return item[0] if item else None, item[1] if len(item) > 1 else None
     return item, None
 
 
-def _stack(parts: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Integers | None]:
+def _stack(parts: Iterable[tuple[Tensor, Tensor | None]], count: int) -> tuple[Tensor, Integers | None]:
+    """Parts one after the other, of which `count` images at most are expected."""
     pixels: list[Tensor] = []
     labels: list[Tensor] = []
     for part, label in parts:
@@ -264,13 +341,20 @@ def _stack(parts: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Integ
             raise DataError(
                 f"all images must have one shape, got {tuple(pixels[0].shape[1:])} and {tuple(part.shape[1:])}"
             )
+        if not pixels:
+            _check_room(count, math.prod(part.shape[1:]))
         pixels.append(part)
         if label is not None:
             labels.append(label)
     if not pixels:
         return torch.empty(0), None
     complete = sum(map(len, labels)) == sum(map(len, pixels))
-    return torch.cat(pixels), torch.cat(labels).numpy() if complete else None
+    try:
+        joined = torch.cat(pixels)
+    except RuntimeError as error:
+        kinds = ", ".join(sorted({str(part.dtype) for part in pixels}))
+        raise DataError(f"all images must have types that go together, got {kinds}") from error
+    return joined, torch.cat(labels).numpy() if complete else None
 
 
 def _check(pixels: Tensor, bounds: tuple[float, float]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
+
+_WORDS = 60
+
 
 class AuditError(Exception):
     """Base of everything vaeaudit raises on purpose: what was expected, what came, what to do."""
@@ -31,5 +35,18 @@ class ReportError(AuditError, ValueError):
     """A saved report that cannot be read."""
 
 
+class StorageError(AuditError, OSError):
+    """A file or folder that cannot be written: a full disk, no permission, gone, or another process's."""
+
+
 class FallbackWarning(UserWarning):
-    """A slower way was taken because the model does not allow the faster one; figures are the same."""
+    """A slower way was taken because the faster one is not open to it; figures are the same."""
+
+
+def brief(value: object) -> str:
+    """A value as a message shows it: in a few words, however large, deep or ill-behaved it is."""
+    try:
+        text = reprlib.repr(value)
+    except ValueError:  # Python spells no number of thousands of digits
+        text = f"a {type(value).__name__} of very many digits"
+    return text if len(text) <= _WORDS else f"{text[: _WORDS - 3]}..."

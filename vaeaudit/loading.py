@@ -20,8 +20,11 @@ from vaeaudit.adapters import wrap
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.config import AuditFile
 from vaeaudit.errors import AuditError, OptionError
+from vaeaudit.files import read_arrays
+from vaeaudit.memory import machine_bytes
 
 ZOO = "zoo:"
+_SHOWN = 10
 _DATASET_KEYS: dict[str, type] = {"torchvision": str, "root": str, "train": bool, "download": bool}
 _DATASET = '{ torchvision = "MNIST", root = "data" }'
 _DATA = f'"package.module:name", "zoo:NAME", a .npy or .npz file, or a table {_DATASET}'
@@ -97,16 +100,26 @@ def _their_code(what: str, folder: Path) -> Iterator[None]:
 
 
 def _arrays(path: Path) -> Any:
+    """Images of an .npy file, of which only those that are audited are read, or of an .npz."""
     try:
         with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {"images": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            packed = file.read(2) == b"PK"  # which numpy, told to map it, would leave open where it is damaged
+        if path.suffix == ".npy" and not packed:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        arrays = read_arrays(path, wanted=("images", "labels"), most=machine_bytes())
+    except Exception as error:  # numpy has no one kind for a damaged file
         reason = getattr(error, "strerror", None) or error
         raise OptionError(f"cannot read images from {path}: {reason}") from error
     if "images" not in arrays:
-        raise OptionError(f"{path} expects an array 'images' (and 'labels'), it has {', '.join(arrays) or 'none'}")
+        raise OptionError(f"{path} expects an array 'images' (and 'labels'), it has {_names(path)}")
     return (arrays["images"], arrays["labels"]) if "labels" in arrays else arrays["images"]
+
+
+def _names(path: Path) -> str:
+    """Names of the arrays in an .npz, the first of them."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "") or "none"
 
 
 def _torchvision(table: dict[str, Any], folder: Path) -> Any:

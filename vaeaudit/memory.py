@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+
+_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 _WORDS = (
     "can't allocate memory",
@@ -25,6 +29,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS):
         return True
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def machine_bytes() -> int:
+    """Bytes of memory that this process can ever have; a great many where the system does not say."""
+    try:
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**62
+    try:
+        return min(physical, int(_GROUP_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such group, or "max"
+        return physical
 
 
 def release_cached(device: torch.device) -> None:

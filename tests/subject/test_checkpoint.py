@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vaeaudit.checkpoint import Arrays, Checkpoint, Memory
+from vaeaudit.errors import FallbackWarning, StorageError
 from vaeaudit.files import write_atomically
 
 KEY = {"seed": 0, "preset": "quick", "weights": "abc"}
@@ -153,8 +154,11 @@ DAMAGES = [
 def test_a_damaged_or_foreign_file_is_measured_anew(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     measure = Measure()
     before = measured(Checkpoint(tmp_path, KEY), measure)
-    damage(next(tmp_path.glob("curves-*.npz")))
-    again = measured(Checkpoint(tmp_path, KEY), measure)
+    damaged = next(tmp_path.glob("curves-*.npz"))
+    damage(damaged)
+    with pytest.warns(FallbackWarning, match=f"{damaged.name} cannot be read .* in other files are kept") as said:
+        again = measured(Checkpoint(tmp_path, KEY), measure)
+    assert len(said) == 1
     assert 5 < len(measure.made) < 10
     np.testing.assert_array_equal(again["gap"], before["gap"])
     measured(Checkpoint(tmp_path, KEY), _refuse)
@@ -187,10 +191,12 @@ def test_a_file_is_written_whole_and_readable_by_others(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt("stopped")])
+@pytest.mark.parametrize(
+    ("error", "raised"), [(OSError("disk full"), StorageError), (KeyboardInterrupt("stopped"), KeyboardInterrupt)]
+)
 @pytest.mark.parametrize("existed", [True, False])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, error: BaseException, existed: bool
+    tmp_path: Path, error: BaseException, raised: type[BaseException], existed: bool
 ) -> None:
     path = tmp_path / "report.json"
     if existed:
@@ -200,6 +206,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
         file.write(b"half of")
         raise error
 
-    with pytest.raises(type(error), match=str(error)):
+    with pytest.raises(raised, match=str(error)):
         write_atomically(path, write)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"] * existed

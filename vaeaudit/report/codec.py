@@ -13,9 +13,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vaeaudit.errors import OptionError, ReportError
+from vaeaudit.errors import OptionError, ReportError, brief
 
 T = TypeVar("T")
+_MOST_BYTES = 2**30
+"""Of a report's JSON: ten times that of a very large audit."""
+_DEEPEST, _NAMED, _FEW = 32, 4, 8
+_WHOLE = 2**64
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -73,7 +77,7 @@ def _dataclass(kind: Any, data: Any, where: str) -> Any:
     missing = [name for name in names if name not in data]
     unknown = [name for name in data if name not in names]
     if missing or unknown:
-        found = f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
+        found = f"missing {missing or 'nothing'}, unknown {_some(unknown) or 'nothing'}"
         raise ReportError(f"{where}: {found}; written by another version?")
     values = {name: from_builtin(hints[name], data[name], f"{where}.{name}") for name in names}
     try:
@@ -104,6 +108,7 @@ def _leaves(data: Any) -> Iterator[Any]:
 
 def _scalar(kind: Any, data: Any, where: str) -> Any:
     if kind is Any:
+        _check_plain(data, where)
         return data
     if kind is float:
         if isinstance(data, str) and data in _NON_FINITE:
@@ -114,12 +119,34 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
         except OverflowError as error:
             raise ReportError(f"{where}: expected a number that a float can hold, got a larger one") from error
     _expect(isinstance(data, kind) and (kind is bool or not isinstance(data, bool)), f"a {kind.__name__}", data, where)
+    _expect(kind is not int or abs(data) < _WHOLE, "a whole number of at most 64 bits", data, where)
     return data
+
+
+def _check_plain(data: Any, where: str, depth: int = 0) -> None:
+    """Of a value that may be anything: plain types only, and not so deep that whoever walks it runs out of stack."""
+    _expect(depth < _DEEPEST, f"no more than {_DEEPEST} levels", data, where)
+    if isinstance(data, dict):
+        for key, item in data.items():
+            _check_plain(item, f"{where}.{str(key)[:60]}" if depth < _NAMED else where, depth + 1)
+    elif isinstance(data, list):
+        for item in data:
+            _check_plain(item, where, depth + 1)
+    elif isinstance(data, int):
+        _expect(abs(data) < _WHOLE, "a whole number of at most 64 bits", data, where)
+    else:
+        _expect(data is None or isinstance(data, (float, str)), "a plain value", data, where)
 
 
 def _expect(condition: bool, expected: str, data: Any, where: str) -> None:
     if not condition:
-        raise ReportError(f"{where}: expected {expected}, got {str(data)[:60]!r}")
+        raise ReportError(f"{where}: expected {expected}, got {brief(data)}")
+
+
+def _some(names: list[str]) -> list[str]:
+    """The first of names that a foreign file may have any number of."""
+    few = [name[:60] for name in names[:_FEW]]
+    return [*few, f"and {len(names) - _FEW} more"] if len(names) > _FEW else few
 
 
 def write_json(data: Any) -> bytes:
@@ -141,7 +168,11 @@ def _spell_non_finite(data: Any) -> Any:
 def read_json(path: Path) -> Any:
     """Read strict JSON; a clear error for a missing, truncated or foreign file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+        return json.loads(content.decode())
     except FileNotFoundError as error:
         raise ReportError(f"no report at {path}") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaeaudit.errors import ReportError
-from vaeaudit.files import write_atomically
+from vaeaudit.files import read_arrays, write_atomically
 
 Integers = NDArray[np.int64]
 _OWNER = "report"
@@ -60,10 +59,30 @@ def load_gallery(path: Path, owner: str) -> Gallery | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if arrays.files in ([], [_OWNER]) or _OWNER not in arrays or str(arrays[_OWNER]) != owner:
-                return None
-            fields = {f.name: arrays[f.name] for f in dataclasses.fields(Gallery)}
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path)
+        if str(arrays.pop(_OWNER, "")) != owner or not arrays:
+            return None
+        return _gallery(arrays)
+    except (OSError, ValueError, KeyError) as error:
         raise ReportError(f"{path} cannot be read: {error}; delete it to load the report without pictures") from error
+
+
+def _gallery(arrays: dict[str, NDArray[Any]]) -> Gallery:
+    """The pictures, if they are numbers and as many as they should be.
+
+    Raises:
+        ValueError: they are not.
+        KeyError: some are missing.
+    """
+    fields: dict[str, Any] = {f.name: arrays[f.name] for f in dataclasses.fields(Gallery)}
+    shown, columns, event = (fields[name].shape for name in ("pairs", "strengths", "originals"))
+    expected = {"pairs": shown[:1], "strengths": columns[:1], "bounds": (2,)}
+    for name, array in fields.items():
+        wide = (*shown[:1], *columns[:1]) if name in ("adversarials", "reconstructions") else shown[:1]
+        wanted = expected.get(name, (*wide, *event[1:]))
+        kinds = "iu" if name in ("pairs", "strengths") else "f"
+        if array.shape != wanted or array.dtype.kind not in kinds:
+            raise ValueError(
+                f"{name} has shape {array.shape} and dtype {array.dtype}, expected numbers of shape {wanted}"
+            )
     return Gallery(**{**fields, "bounds": tuple(map(float, fields["bounds"]))})
