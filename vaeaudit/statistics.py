@@ -1,24 +1,22 @@
-"""Estimates: a figure with its interval, and the bootstrap that makes one."""
+"""Estimates: a figure with its interval."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from vaeaudit.errors import OptionError
+from vaeaudit.intervals import SMALLEST_SAMPLE as SMALLEST_SAMPLE
+from vaeaudit.intervals import Statistic as Statistic
+from vaeaudit.intervals import bounds_of_count, bounds_of_mean, interval_of_median
 
-Statistic = Literal["median", "mean", "count"]
 CONFIDENCE = 0.95
-RESAMPLES = 4000
+_EACH_SIDE = 0.5 + CONFIDENCE / 2
 _ROUNDING = 1e-9
-SMALLEST_SAMPLE = 6
-"""Fewer values than this carry no 95 % interval for a median: 1 - 2 * 0.5**n < 0.95."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +65,13 @@ def estimate(
     unit: str = "",
     higher_is_better: bool | None = None,
     upper: NDArray[np.float64] | None = None,
-    seed: int = 0,
+    seed: int = 0,  # noqa: ARG001
 ) -> Estimate:
-    """Bootstrap an estimate over independent values.
+    """An estimate over independent values, the same to the last bit in whatever order they come.
 
-    The median takes the percentile interval (BCa's acceleration is undefined for it), the mean
-    the bias-corrected and accelerated one (Efron 1987).
+    A median lies between interpolated order statistics, a mean between the two one-sided bounds that
+    verdicts use, each at 97.5 %. `docs/statistics.md` tells how often either misses, and where by more
+    than 2 per cent: strong skewness in few values, and values of which many are equal.
 
     Args:
         values: one figure a pair or an image, `(n,)`; NaN entries are left out of `n`.
@@ -80,60 +79,29 @@ def estimate(
         unit: unit of the values.
         higher_is_better: direction of the score.
         upper: for right-censored values, the largest each could be (+inf where unknown), `(n,)`;
-            the interval's upper end is then taken from these.
-        seed: seed of the resampling.
+            the interval's upper end is then taken from these. It holds at least as often as without
+            censoring.
+        seed: has no effect, since nothing is resampled.
     """
     kept = ~np.isnan(values)
-    lower = values[kept]
+    # sums round alike only in one order
+    lower = np.sort(values[kept])
     n = int(lower.size)
-    value = float(_reduce(lower, statistic)) if n else math.nan
-    low, high = _interval(lower, statistic, seed)
+    value = float(np.median(lower) if statistic == "median" else np.mean(lower)) if n else math.nan
+    low, high = _interval(lower, statistic)
     if upper is not None:
-        high = _interval(upper[kept], statistic, seed)[1]
+        high = _interval(np.sort(upper[kept]), statistic)[1]
     return Estimate(
         value=value, low=low, high=high, n=n, unit=unit,
         higher_is_better=higher_is_better, statistic=statistic,
     )  # fmt: skip
 
 
-def _reduce(values: NDArray[np.float64], statistic: str, axis: int = -1) -> NDArray[np.float64]:
-    reduced = np.median(values, axis=axis) if statistic == "median" else np.mean(values, axis=axis)
-    return cast("NDArray[np.float64]", reduced)
-
-
-def _interval(values: NDArray[np.float64], statistic: str, seed: int) -> tuple[float, float]:
-    if values.size < SMALLEST_SAMPLE:
+def _interval(ordered: NDArray[np.float64], statistic: str) -> tuple[float, float]:
+    if ordered.size < SMALLEST_SAMPLE:
         return -math.inf, math.inf
-    finite = bool(np.isfinite(values).all())
-    if finite and np.ptp(values) <= _ROUNDING * np.abs(values).max():
-        return float(values.min()), float(values.max())
-    if statistic == "median":
-        low, high = _bootstrap(values, statistic, "percentile", seed)
-        return low, math.inf if math.isnan(high) else high
-    if not finite:
-        return -math.inf, math.inf
-    low, high = _bootstrap(values, statistic, "BCa", seed)
-    if math.isnan(low) or math.isnan(high):
-        return _bootstrap(values, statistic, "percentile", seed)
-    return low, high
-
-
-def _bootstrap(
-    values: NDArray[np.float64], statistic: str, method: Literal["percentile", "BCa"], seed: int
-) -> tuple[float, float]:
-    """A bootstrap interval; NaN where BCa is undefined, as for values that hardly differ."""
-    with np.errstate(invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
-        result = scipy.stats.bootstrap(
-            (values,),
-            lambda sample, axis: _reduce(sample, statistic, axis),
-            n_resamples=RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method=method,
-            vectorized=True,
-            rng=np.random.default_rng(seed),
-        )
-    low, high = result.confidence_interval
+    mean = statistic == "mean"
+    low, high = bounds_of_mean(ordered, _EACH_SIDE) if mean else interval_of_median(ordered, CONFIDENCE)
     return float(low), float(high)
 
 
@@ -142,18 +110,15 @@ def count_above(
 ) -> Estimate:
     """How many variances exceed a threshold, bracketed by how many surely and possibly do.
 
+    All units together hold the level (Bonferroni), so the bracket misses far less often than 5 times in
+    100 unless many units lie close to the threshold.
+
     Args:
         variances: one variance a latent unit, `(units,)`.
         standard_errors: their standard errors, `(units,)`.
         threshold: the bar.
         n: number of images behind each variance.
     """
-    z = scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)
-    return Estimate(
-        value=float((variances > threshold).sum()),
-        low=float((variances - z * standard_errors > threshold).sum()),
-        high=float((variances + z * standard_errors > threshold).sum()),
-        n=n,
-        unit="units",
-        statistic="count",
-    )
+    low, high = bounds_of_count(variances, standard_errors, threshold, _EACH_SIDE)
+    value = float((variances > threshold).sum())
+    return Estimate(value=value, low=low, high=high, n=n, unit="units", statistic="count")

@@ -39,7 +39,7 @@ class HingeFit:
         slope: fall of Y per unit of X left of it, s.
         r_squared: weighted R2 of the fit.
         linearity: weighted R2 of a straight line through the points left of the hinge.
-        estimate: median over curves with its bootstrap interval; for one curve, its own interval.
+        estimate: median over curves with its interval; for one curve, its own interval.
     """
 
     hinge: Floats
@@ -71,17 +71,18 @@ _UNFITTED = _Stick(
 )  # fmt: skip
 
 
-def fit_hinge(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> HingeFit:
+def fit_hinge(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> HingeFit:  # noqa: ARG001
     """Fit the hinge of one trade-off curve, or of one a pair.
 
     Weighted least squares, each point weighted by its spacing in X so that the dense ends of a log
     series do not dominate; exact in h, no grid. A curve's own interval comes from the fit's
-    heteroscedasticity-robust covariance; the interval over curves from the bootstrap.
+    heteroscedasticity-robust covariance, at the quantile of Student's t; the interval over curves from order
+    statistics.
 
     Args:
         distortion: X, `(strengths,)` or `(pairs, strengths)`.
         gap: Y, the same shape; curves with NaN are left unfitted.
-        seed: seed of the bootstrap.
+        seed: has no effect, since nothing is resampled.
 
     Raises:
         DataError: shapes that differ, or curves of fewer than four points.
@@ -97,29 +98,29 @@ def fit_hinge(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> HingeF
         )  # fmt: skip
         columns = {name: column[0] for name, column in columns.items()}
     else:
-        over = hinge_estimate(columns["hinge"], columns["censored"], seed=seed)
+        over = hinge_estimate(columns["hinge"], columns["censored"])
     return HingeFit(**cast("dict[str, Any]", columns), estimate=over)
 
 
-def hinge_estimate(hinge: Floats, censored: NDArray[np.bool_], *, seed: int = 0) -> Estimate:
+def hinge_estimate(hinge: Floats, censored: NDArray[np.bool_], *, seed: int = 0) -> Estimate:  # noqa: ARG001
     """Median hinge over pairs; a censored hinge counts as its bound below and as unbounded above."""
     upper = np.where(censored, math.inf, hinge)
-    return estimate(hinge, upper=upper, unit="of L2(x-t)", higher_is_better=True, seed=seed)
+    return estimate(hinge, upper=upper, unit="of L2(x-t)", higher_is_better=True)
 
 
-def auddc(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> Estimate:
+def auddc(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> Estimate:  # noqa: ARG001
     """Area under the distortion-distortion curve, mean over pairs (definitions D5; Gondim-Ribeiro et al. 2018).
 
     Args:
         distortion: X, `(strengths,)` or `(pairs, strengths)`.
         gap: Y, the same shape.
-        seed: seed of the bootstrap.
+        seed: has no effect, since nothing is resampled.
 
     Raises:
         DataError: shapes that differ, or curves of fewer than four points.
     """
     areas = np.atleast_1d(areas_under(distortion, gap))
-    return estimate(areas, statistic="mean", unit="area", higher_is_better=True, seed=seed)
+    return estimate(areas, statistic="mean", unit="area", higher_is_better=True)
 
 
 def areas_under(distortion: ArrayLike, gap: ArrayLike) -> Floats:

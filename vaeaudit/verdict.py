@@ -8,7 +8,8 @@ from typing import Literal
 
 from vaeaudit.digits import spelled
 from vaeaudit.errors import OptionError
-from vaeaudit.samples import check_level, fewest
+from vaeaudit.intervals import fewest
+from vaeaudit.samples import check_level
 from vaeaudit.score_names import DIRECTIONS, RANGES, full_name, short_name, statistic_of
 from vaeaudit.score_names import PAIR_SCORES as PAIR_SCORES
 from vaeaudit.score_names import counted as counted
