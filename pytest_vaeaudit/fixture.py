@@ -120,7 +120,7 @@ def start(item: pytest.Item, test: str, model: Any, images: Any, settings: dict[
         AuditError: model, images or settings that cannot be audited.
     """
     session = session_of(item.config)
-    if settings["device"] is None:
+    if settings["device"] is None and settings["devices"] is None:
         settings["device"] = item.ihook.pytest_vaeaudit_device(config=item.config, item=item)
     fingerprint = item.ihook.pytest_vaeaudit_fingerprint(config=item.config, model=model)
     return Trial(

@@ -44,7 +44,7 @@ class Auditor(Protocol):
 
     def plan(
         self, model: Any, images: Any, *, preset: str, pairs: Any, device: str | None, seed: int, most_pairs: int | None,
-        strengths: Any, divergence: str, penalty: str,
+        strengths: Any, divergence: str, penalty: str, suppress: tuple[str, ...], **options: Any,
     ) -> Plan:  # fmt: skip
         """Plan an audit; arguments as `vaeaudit.plan`."""
 

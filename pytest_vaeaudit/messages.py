@@ -88,6 +88,8 @@ def _verdict(verdict: Verdict, report: AuditReport) -> Iterator[str]:
         yield f"  not to be trusted: {', '.join(blamed)} (see health)"
     elif verdict.reason:
         yield from wrapped(verdict.reason, "  ")
+    if aside := report.suppressed(verdict.score):
+        yield f"  suppressed: {', '.join(aside)} (see health)"
 
 
 def _inconclusive(decision: Decision) -> str:
@@ -100,7 +102,9 @@ def _health(report: AuditReport) -> Iterator[str]:
     if not report.health:
         yield "Health: nothing was found that speaks against these figures."
     for finding in report.health:
-        yield from wrapped(f"Health, {finding.severity}: {finding.name}: {finding.message} {finding.remedy}")
+        yield from wrapped(
+            f"Health, {finding.severity}{' (suppressed)' if finding.suppressed else ''}: {finding.name}: {finding.message} {finding.remedy}"
+        )
 
 
 def _where(kept: Kept, page: Path | None) -> Sequence[str]:

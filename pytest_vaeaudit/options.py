@@ -6,7 +6,7 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 PRESETS = ("quick", "standard", "thorough")
-DIVERGENCES = ("kl", "symmetric_kl", "wasserstein", "mean_l2", "kl_tabacof2016")
+DIVERGENCES = ("kl", "kl_reverse", "symmetric_kl", "wasserstein", "mean_l2", "kl_tabacof2016")
 PENALTIES = ("l2_squared", "l2")
+PRECISIONS = ("bfloat16", "tf32")
 _DEVICE = r"[a-z]+(:\d+)?"
 
 
@@ -76,7 +77,8 @@ class Option:
         if self.kind is str:
             right = isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
             return "" if right else f"expects {self.expected}, got {value!r}"
-        return _fault_of_series(value)
+        faults: dict[Any, Callable[[Any], str]] = {tuple: _fault_of_names, list: _fault_of_devices}
+        return faults.get(self.kind, _fault_of_series)(value)
 
     def _within(self, value: float) -> bool:
         return self.least <= value < self.below and value > self.above
@@ -92,6 +94,21 @@ class Option:
         if math.isfinite(self.below):
             return f"{noun} from {self.least:g} to below {self.below:g}"
         return f"{noun} of at least {self.least:g}" if math.isfinite(self.least) else noun
+
+
+def _fault_of_names(value: Any) -> str:
+    """What is wrong with a list of names; whether there are such checks is left to the library."""
+    if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+        return ""
+    return f'expects a list of health checks such as ["blind_inputs"], got {value!r}'
+
+
+def _fault_of_devices(value: Any) -> str:
+    """What is wrong with a list of devices; whether the machine has them is left to the library."""
+    names = value if isinstance(value, (list, tuple)) else ()
+    if value == "all" or (names and all(re.fullmatch(_DEVICE, str(name)) for name in names)):
+        return ""
+    return f'expects a list of devices such as ["cuda:0", "cuda:1"], or "all", got {value!r}'
 
 
 def _fault_of_series(value: Any) -> str:
@@ -127,7 +144,10 @@ _TABLE = (
            choices=("on", "off", "refresh")),
     Option(name="skip", help="skip every test that audits", flag=True),
     Option(name="only", help="run only tests that audit", flag=True),
+    Option(name="devices", help='several devices instead of one, or "all"', kind=list, session=False, test=True),
+    Option(name="precision", help="in which the attack looks for starting points", session=False, choices=PRECISIONS, test=True),
     Option(name="strengths", help="series of C", kind=object, session=False, test=True),
+    Option(name="suppress", help="health checks that are set aside", kind=tuple, session=False, default=(), test=True),
     Option(name="divergence", help="between posteriors", session=False, default="kl", choices=DIVERGENCES, test=True),
     Option(name="penalty", help="on the distortion", session=False, default="l2_squared", choices=PENALTIES, test=True),
 )  # fmt: skip

@@ -42,7 +42,10 @@ def of_no_measurement(test: str, reason: str) -> Record:
 
 def health_of(kept: Kept) -> list[str]:
     """Severity and name of every finding."""
-    return [f"{finding.severity}: {finding.name}" for finding in kept.report.health]
+    return [
+        f"{finding.severity}{' (suppressed)' if finding.suppressed else ''}: {finding.name}"
+        for finding in kept.report.health
+    ]
 
 
 def plain(record: Record) -> Record:

@@ -82,7 +82,8 @@ class Trial:
         self.plan: Plan = auditor.plan(
             model, images, preset=settings["preset"], pairs=settings["pairs"], device=settings["device"],
             seed=self.seed, most_pairs=self._most_wanted(), strengths=settings["strengths"],
-            divergence=settings["divergence"], penalty=settings["penalty"],
+            divergence=settings["divergence"], penalty=settings["penalty"], suppress=settings["suppress"],
+            **{name: settings[name] for name in ("devices", "precision") if settings[name] is not None},
         )  # fmt: skip
         self.identity = {**self.plan.identity, "fingerprint": weights, "environment of the session": dict(environment)}
         self._known = fingerprint is not None or bool(self.plan.identity.get("weights_known", True))

@@ -239,3 +239,18 @@ def test_a_gpu_named_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_line_takes_devices(text: str, devices: Any) -> None:
     options = commands._parser().parse_args(["demo", "--devices", text])
     assert commands._asked(options) == {"devices": devices}
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "expected"),
+    [
+        ({"device": "cuda"}, ["--devices", "cpu,cpu"], {"devices": ["cpu", "cpu"]}),
+        ({"devices": "all"}, ["--device", "cpu"], {"device": "cpu"}),
+        ({"devices": ["cpu", "cpu"]}, [], {"devices": ["cpu", "cpu"]}),
+        ({"precision": "tf32"}, ["--precision", "bfloat16"], {"precision": "bfloat16"}),
+    ],
+)
+def test_the_command_line_goes_before_the_file(
+    said: dict[str, Any], asked: list[str], expected: dict[str, Any]
+) -> None:
+    assert commands._settings(said, commands._parser().parse_args(["demo", *asked])) == expected

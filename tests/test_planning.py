@@ -16,7 +16,7 @@ from torch import nn
 
 import vaeaudit
 from vaeaudit import attacks, geometry
-from vaeaudit.spec import preset_named
+from vaeaudit.spec import PRESETS, preset_named
 
 SERIES = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
 
@@ -109,25 +109,29 @@ def test_an_audit_is_the_report_of_its_plan(model: LinearVAE, images: torch.Tens
 @pytest.mark.parametrize("where", ["memory", "folder"])
 @pytest.mark.parametrize("strengths", [None, SERIES], ids=["automatic", "given"])
 def test_an_extension_measures_only_what_is_new_and_equals_a_fresh_report(
-    model: LinearVAE, images: torch.Tensor, counted: Counted, tmp_path: Path, where: str, strengths: Any
-) -> None:
+    model: LinearVAE, images: torch.Tensor, counted: Counted, tmp_path: Path, where: str, strengths: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    fewer = dataclasses.replace(preset_named("quick"), pairs=8, damaged=8, spectra=12, second_looks=0)
+    monkeypatch.setitem(PRESETS, "quick", fewer)
+
     def planned() -> vaeaudit.Plan:
-        return vaeaudit.plan(model, images, "quick", 24, strengths=strengths, most_pairs=48)
+        return vaeaudit.plan(model, images, "quick", 8, strengths=strengths, most_pairs=16)
 
     folder = tmp_path if where == "folder" else None
     plan = planned()
     small = plan.report(checkpoint=folder)
-    rounds = counted.pairs // 24  # an automatic series may be lowered in further rounds
+    rounds = counted.pairs // 8  # an automatic series may be lowered in further rounds
     local = counted.local
-    assert (counted.damaged, counted.spectra) == (24, 32)
-    large = (plan if folder is None else planned()).report(48, checkpoint=folder)
-    assert counted.pairs == 48 * rounds
-    assert (counted.damaged, counted.spectra, counted.local) == (48, 64, 2 * local)
-    assert large.provenance.settings["pairs"] == 48
-    same_within_rounding(large, planned().report(48))
+    assert (counted.damaged, counted.spectra) == (8, 12)
+    large = (plan if folder is None else planned()).report(16, checkpoint=folder)
+    assert counted.pairs == 16 * rounds
+    assert (counted.damaged, counted.spectra, counted.local) == (16, 24, 2 * local)
+    assert large.provenance.settings["pairs"] == 16
+    same_within_rounding(large, planned().report(16))
     np.testing.assert_array_equal(large.curves.strengths, small.curves.strengths)
-    np.testing.assert_array_equal(large.curves.objective[:24], small.curves.objective)
-    np.testing.assert_array_equal(large.curves.evaluations[:24], small.curves.evaluations)
+    np.testing.assert_array_equal(large.curves.objective[:8], small.curves.objective)
+    np.testing.assert_array_equal(large.curves.evaluations[:8], small.curves.evaluations)
 
 
 def test_pairs_and_images_of_a_smaller_report_are_among_those_of_a_larger(

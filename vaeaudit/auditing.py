@@ -17,7 +17,8 @@ from vaeaudit.attacks import Penalty, Strengths
 from vaeaudit.autoencoder import Autoencoder, Precision, checked_device, checked_precision, same_device
 from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import divergence_named
-from vaeaudit.errors import ModelError, OptionError
+from vaeaudit.errors import ModelError, OptionError, brief
+from vaeaudit.health import checked_names
 from vaeaudit.identity import data_identity, model_identity, settings_of
 from vaeaudit.measurements.bench import Progress
 from vaeaudit.pairs import Pairs, draw_pairs, positions_named
@@ -28,6 +29,8 @@ from vaeaudit.spec import Spec, preset_named
 from vaeaudit.tradeoff import FEWEST_STRENGTHS
 
 Devices = Sequence[str | torch.device] | Literal["all"] | None
+_MOST = {"pairs": 10**6, "most_pairs": 10**6, "strengths": 10**4}
+"""Thousands of hours for the smallest model."""
 
 
 def audit(
@@ -43,6 +46,7 @@ def audit(
     divergence: str = "kl",
     penalty: Penalty = "l2_squared",
     precision: Precision | None = None,
+    suppress: Sequence[str] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
@@ -71,6 +75,7 @@ def audit(
         penalty: on the distortion, "l2_squared" or "l2".
         precision: "bfloat16" or "tf32" lets the targeted attack look for its starting points in a lower precision,
             which is faster on GPUs made for it; they are polished, and every figure is measured, in the model's own.
+        suppress: names of health checks (docs/health.md) whose findings are told as suppressed and invalidate nothing.
         checkpoint: folder in which finished measurements are kept, so that the same call goes on
             where a killed one stopped; delete it when the report is saved.
         progress: called as `progress(measurement, finished, total)`.
@@ -83,11 +88,11 @@ def audit(
         EncoderOutputError: an encoder or decoder whose output is ambiguous.
         ModelError: a model whose parts do not fit, or that returns non-finite values.
         GradientError: a model through which no gradient flows.
-        OptionError: an unknown preset, divergence, penalty or series.
+        OptionError: an unknown preset, divergence, penalty, series or health check.
     """
     planned = plan(
         ae, images, preset, pairs, device, seed, devices=devices, strengths=strengths, divergence=divergence,
-        penalty=penalty, precision=precision,
+        penalty=penalty, precision=precision, suppress=suppress,
     )  # fmt: skip
     return planned.report(checkpoint=checkpoint, progress=progress)
 
@@ -105,6 +110,7 @@ def plan(
     divergence: str = "kl",
     penalty: Penalty = "l2_squared",
     precision: Precision | None = None,
+    suppress: Sequence[str] = (),
     most_pairs: int | None = None,
 ) -> Plan:
     """Load the data, draw the pairs, probe the model and choose the series of C: all of an audit but measuring.
@@ -121,6 +127,7 @@ def plan(
         divergence: between posteriors.
         penalty: on the distortion.
         precision: of the attack's rough phase.
+        suppress: names of health checks that are set aside.
         most_pairs: how many pairs the plan may be extended to; None is those that are measured first. Fewer
             where the data allow no more; without effect where the pairs themselves are given.
 
@@ -130,7 +137,9 @@ def plan(
     began = time.perf_counter()
     spec = preset_named(preset)
     _check_numbers(seed, most_pairs)
+    _check_extent(pairs=pairs, most_pairs=most_pairs, strengths=strengths)
     checked_precision(precision)
+    suppressed = checked_names(suppress)
     subject = wrap(ae)
     training = subject.training_modules()
     first_device, *others = places_named(device, devices)
@@ -164,14 +173,14 @@ def plan(
     )
     identity = {
         **model, "behaviour": probed.behaviour, **data_identity(data, drawn[:first]), "preset": preset,
-        "settings": settings, "seed": seed,
+        "settings": settings, "seed": seed, "suppress": list(suppressed),
     }  # fmt: skip
     seconds = {"planning": round(time.perf_counter() - began - probing, 3), "probe": round(probing, 3)}
     return Plan(
         subject=subject, training=training, device=place, crew=crew, data=data, drawn=drawn, pairs=first,
         preset=preset, spec=spec,
         series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, precision=precision, seed=seed,
-        settings=settings, probed=probed, identity=identity, seconds=seconds,
+        settings=settings, probed=probed, identity=identity, seconds=seconds, suppress=suppressed,
     )  # fmt: skip
 
 
@@ -230,9 +239,21 @@ def _crew(place: torch.device, others: Sequence[str | torch.device | None]) -> t
 
 def _check_numbers(seed: Any, most_pairs: Any) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise OptionError(f"seed expects an integer from 0 to 2**63 - 1, got {seed!r}")
+        raise OptionError(f"seed expects an integer from 0 to 2**63 - 1, got {brief(seed)}")
     if most_pairs is not None and (isinstance(most_pairs, bool) or not isinstance(most_pairs, (int, np.integer))):
-        raise OptionError(f"most_pairs expects a whole number or None, got {most_pairs!r}")
+        raise OptionError(f"most_pairs expects a whole number or None, got {brief(most_pairs)}")
+
+
+def _check_extent(**asked: Any) -> None:
+    """Refuse what no audit can measure, before anything is loaded or made for it."""
+    for name, value in asked.items():
+        count = value if _is_whole(value) else len(value) if hasattr(value, "__len__") else 0
+        if count > _MOST[name]:
+            raise OptionError(f"{name} asks for {brief(count)}, and an audit takes at most {_MOST[name]:,}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _place(subject: Autoencoder, device: str | torch.device | None) -> torch.device:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from vaeaudit.batches import Sizes, in_batches, micro_batched, remembering
 from vaeaudit.code_identity import code_fingerprint, libraries_behind
-from vaeaudit.errors import AuditError, ModelError, OptionError
+from vaeaudit.errors import AuditError, ModelError, OptionError, brief
 from vaeaudit.introspection import Found, copied, find
-from vaeaudit.latent import SCALES, Posterior, Scale, read_output_std, read_posterior, read_reconstruction
+from vaeaudit.latent import SCALES, Layout, Posterior, Scale, read_output_std, read_posterior, read_reconstruction
 from vaeaudit.meter import by_model
 from vaeaudit.preservation import preserved, tf32_products
 
@@ -27,6 +27,7 @@ PRECISIONS: tuple[Precision, ...] = ("bfloat16", "tf32")
 _AT_REST = "_dtype_at_rest"
 _PRECISION = "_precision"
 _SIZES = "_sizes"
+_LAYOUT = "_layout"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Autoencoder:
     Args:
         encoder: maps inputs `(batch, *event)` to a code or posterior; any callable. What it may
             return is told at `vaeaudit.latent.read_posterior`.
-        decoder: maps latents `(batch, *latent)` to reconstructions `(batch, *event)`; any callable.
+        decoder: maps latents `(batch, *latent)` to reconstructions `(batch, *event)`; any callable. Where the encoder
+            returns several groups it is called with the tuple of them, each of the shape that the encoder gave it.
         bounds: lower and upper end of valid inputs, such as (0, 1) for pixels; infinite ends are allowed.
         scale: what the second member of a plain pair from the encoder is: "log_variance",
             "variance" or "std". None means log-variance, and an error where that is doubtful.
@@ -44,12 +46,17 @@ class Autoencoder:
         modules: the modules that encoder and decoder compute with, where they cannot be found
             through closures, bound methods, partials and attributes.
 
+    A latent of several groups, the levels of a ladder or the steps of a recurrence, is one latent `(batch, units)` for
+    everything else: the groups flattened, one after the other (`Posterior.layout`). Attacks and samples take the groups
+    to be independent given the input; where one level's posterior is computed from a sample of another, let the encoder
+    compute it from the other's mean.
+
     Raises:
         OptionError: arguments of the wrong kind.
     """
 
     encoder: Callable[[Tensor], Any]
-    decoder: Callable[[Tensor], Any]
+    decoder: Callable[[Any], Any]
     bounds: tuple[float, float] = (0.0, 1.0)
     _: dataclasses.KW_ONLY
     scale: Scale | None = None
@@ -62,6 +69,8 @@ class Autoencoder:
                 raise OptionError(f"the {role} must be callable, got a {type(getattr(self, role)).__name__}")
         if self.scale is not None and self.scale not in SCALES:
             raise OptionError(f"scale expects one of {', '.join(SCALES)}, got {self.scale!r}")
+        if not isinstance(self.modules, (tuple, list)) or not all(isinstance(part, nn.Module) for part in self.modules):
+            raise OptionError(f"modules expects a tuple of torch modules, got {brief(self.modules)}")
         object.__setattr__(self, "bounds", _checked_bounds(self.bounds))
         object.__setattr__(self, "name", self.name or self._default_name())
 
@@ -127,7 +136,7 @@ class Autoencoder:
             EncoderOutputError: the encoder's output cannot be read.
             ModelError: the encoder failed on these inputs.
         """
-        return read_posterior(self._called("encoder", inputs, "inputs"), self.scale, doubt=False)
+        return self._read(self._called("encoder", inputs, "inputs"), doubt=False)
 
     def examine(self, inputs: Tensor) -> Posterior:
         """`encode` without gradients, and in doubt whether a plain pair's second member is a log-variance.
@@ -137,10 +146,29 @@ class Autoencoder:
             ModelError: the encoder failed on these inputs.
         """
         with torch.no_grad():
-            return read_posterior(self._called("encoder", inputs, "inputs"), self.scale)
+            posterior = self._read(self._called("encoder", inputs, "inputs"))
+        if posterior.mean.device.type != inputs.device.type:
+            raise ModelError(
+                f"the encoder was given inputs on {inputs.device} and returned a posterior on {posterior.mean.device}; "
+                "it must compute where its inputs are"
+            )
+        return posterior
+
+    def _read(self, output: Any, *, doubt: bool = True) -> Posterior:
+        """The posterior, and a note of its layout for the decoder."""
+        posterior = read_posterior(output, self.scale, doubt=doubt)
+        self.__dict__[_LAYOUT] = posterior.layout
+        return posterior
+
+    @property
+    def layout(self) -> Layout | None:
+        """How groups lie in the latents, known once the encoder was called; None for a latent of one piece."""
+        return cast("Layout | None", self.__dict__.get(_LAYOUT))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Reconstructions `(batch, *event)` of latents `(batch, *latent)`; gradients flow.
+
+        Latents in groups are taken as `encode` returns them, joined, so the encoder must have been called before.
 
         Raises:
             EncoderOutputError: the decoder's output cannot be read.
@@ -161,9 +189,11 @@ class Autoencoder:
     def _called(self, role: Literal["encoder", "decoder"], argument: Tensor, what: str) -> Any:
         """Call the user's code on a copy in its own precision; a failure inside it says what it was given."""
         argument = argument.to(self.dtype, copy=True)
+        grouped = self.layout if role == "decoder" else None
+        given = argument if grouped is None else grouped.split(argument)
         try:
             with self._autocast(argument.device):
-                return by_model(lambda: getattr(self, role)(argument), argument)
+                return by_model(lambda: getattr(self, role)(given), argument)
         except (AuditError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -185,7 +215,7 @@ class Autoencoder:
         """Posteriors of any number of inputs, in micro-batches and without gradients."""
         with torch.no_grad():
             heads = micro_batched(lambda x: _heads(self.encode(x)), inputs)
-        return Posterior(mean=heads[0], log_variance=heads[1] if len(heads) > 1 else None)
+        return Posterior(mean=heads[0], log_variance=heads[1] if len(heads) > 1 else None, layout=self.layout)
 
     def reconstructions(self, inputs: Tensor) -> Tensor:
         """`reconstruct` for any number of inputs, in micro-batches and without gradients."""
@@ -218,6 +248,7 @@ class Autoencoder:
         modules = tuple(copied(m, wanted, memo) for m in self.modules)
         encoder, decoder = (copied(part, wanted, memo) for part in (self.encoder, self.decoder))
         there = dataclasses.replace(self, modules=modules, encoder=encoder, decoder=decoder)
+        there.__dict__[_LAYOUT] = self.layout
         left = (t for t in there.found.weights() if id(t) in own or (t.ndim and not same_device(t.device, wanted)))
         if next(left, None) is not None:
             raise ModelError(
@@ -302,8 +333,8 @@ def _heads(posterior: Posterior) -> tuple[Tensor, ...]:
 def _checked_bounds(bounds: Any) -> tuple[float, float]:
     try:
         low, high = map(float, bounds)
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"bounds expects two numbers such as (0.0, 1.0), got {bounds!r}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise OptionError(f"bounds expects two numbers such as (0.0, 1.0), got {brief(bounds)}") from error
     if math.isnan(low) or math.isnan(high) or low >= high:
         raise OptionError(f"bounds expects (low, high) with low < high, got ({low:g}, {high:g})")
     return low, high
@@ -328,8 +359,11 @@ def checked_device(device: str | torch.device) -> torch.device:
     try:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ModelError(f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        said = brief(device) if isinstance(device, int) else repr(str(device))
+        raise ModelError(
+            f"device {said} cannot be used here: {(str(error) or 'it is none').splitlines()[0]}"
+        ) from error
     return wanted
 
 

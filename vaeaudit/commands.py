@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from vaeaudit import zoo
 from vaeaudit.errors import AuditError, OptionError
+from vaeaudit.files import alone_in
 from vaeaudit.interrupts import INTERRUPTED, leave_at_once
 from vaeaudit.report.comparison import compare
-from vaeaudit.report.model import FOLDER_NAME, HTML_NAME, JSON_NAME, AuditReport, load
+from vaeaudit.report.model import FOLDER_NAME, HTML_NAME, AuditReport, load
 from vaeaudit.report.profile import print_profile
 from vaeaudit.report.terminal import print_comparison, print_page, print_report, verdict_lines
+from vaeaudit.report.words import clean
 from vaeaudit.spec import PRESETS
 from vaeaudit.statistics import CONFIDENCE
 from vaeaudit.verdict import Bar, Outcome, Verdict
@@ -45,7 +47,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except (AuditError, OSError) as error:
-        Console(stderr=True).print(f"vaeaudit: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        said = "\n".join(map(clean, str(error).splitlines()))
+        Console(stderr=True).print(f"vaeaudit: {said}", style="red", markup=False, highlight=False, soft_wrap=True)
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -107,6 +110,17 @@ def _add_audit_options(command: argparse.ArgumentParser, *, output: str) -> None
     command.add_argument(
         "--devices", type=_devices, metavar="all|A,B", help='several instead, such as "cuda:0,cuda:1", or all GPUs'
     )
+    command.add_argument(
+        "--precision",
+        choices=("bfloat16", "tf32"),
+        help="in which the attack looks for starting points; default: the model's",
+    )
+    command.add_argument(
+        "--suppress",
+        action="append",
+        metavar="CHECK",
+        help="health check to set aside; its finding is told as suppressed",
+    )
     command.add_argument("--seed", type=int, help="default: 0")
     command.add_argument("--output", type=Path, metavar="DIR", help=f"folder of the report (default: {output})")
     command.add_argument("--quiet", action="store_true", help="no progress, no table; only verdicts")
@@ -154,9 +168,7 @@ def _run(options: argparse.Namespace) -> int:
 
     file = read_audit_file(options.file)
     output = options.output or file.folder / file.output
-    asked = _asked(options)
-    said = {key: value for key, value in file.options.items() if not (key == "device" and "devices" in asked)}
-    settings = {**said, **asked}
+    settings = _settings(file.options, options)
     report = _audited(load_model(file), load_data(file), settings, output, quiet=options.quiet)
     if options.profile:
         print_profile(report)
@@ -167,10 +179,19 @@ def _run(options: argparse.Namespace) -> int:
     return _judge(report, dict(file.bars), confidence=file.confidence or CONFIDENCE)
 
 
+def _settings(said: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """What the file says, and before that the command line; one device there leaves no room for several here."""
+    asked, places = _asked(options), {"device", "devices"}
+    kept = {key: value for key, value in said.items() if not (key in places and places & asked.keys())}
+    return {**kept, **asked}
+
+
 def _asked(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line says about the audit; it goes before the file and the defaults."""
     return {
-        key: value for key in ("preset", "device", "devices", "seed") if (value := getattr(options, key)) is not None
+        key: value
+        for key in ("preset", "device", "devices", "precision", "seed", "suppress")
+        if (value := getattr(options, key)) is not None
     }
 
 
@@ -194,8 +215,10 @@ def _show(options: argparse.Namespace) -> int:
 def _judge(report: AuditReport, bars: dict[str, Bar], *, confidence: float = CONFIDENCE) -> int:
     verdicts = report.check(confidence=confidence, looks=1, **bars)
     console = Console()
-    for line in verdict_lines(verdicts):
+    for line, verdict in zip(verdict_lines(verdicts), verdicts, strict=True):
         console.print(line, soft_wrap=True)
+        if names := report.suppressed(verdict.score):
+            console.print(f"             suppressed: {', '.join(names)}", soft_wrap=True, highlight=False)
     return exit_status(verdicts)
 
 
@@ -217,12 +240,15 @@ def _audited(model: Any, data: Any, options: dict[str, Any], output: Path, *, qu
     _check_room(output)
     bar = _Bar(quiet=quiet)
     try:
-        with bar:
+        with alone_in(output), bar:
             report = audit(model, data, checkpoint=output / PARTIAL, progress=bar.advance, **options)
             bar.advance(REPORT, 0, 1)
             _save(report, output)
     except KeyboardInterrupt:
         bar.say_what_is_finished(output)
+        raise
+    except Exception:
+        bar.say_what_is_kept(output)
         raise
     if not quiet:
         print_report(report, saved=output)
@@ -246,15 +272,14 @@ def _check_room(output: Path) -> None:
 
 
 def _save(report: AuditReport, output: Path) -> None:
-    """Save; a Ctrl-C while the files are written does not lose what was measured."""
+    """Save, then let go of the finished measurements; a Ctrl-C while files are written does not lose the report."""
     try:
         report.save(output)
     except KeyboardInterrupt:
         report.save(output)
+        shutil.rmtree(output / PARTIAL, ignore_errors=True)
         raise
-    finally:
-        if (output / JSON_NAME).exists():
-            shutil.rmtree(output / PARTIAL, ignore_errors=True)
+    shutil.rmtree(output / PARTIAL, ignore_errors=True)
 
 
 class _Bar:
@@ -294,15 +319,20 @@ class _Bar:
         """After Ctrl-C: what is safe, where, and how to go on."""
         self.console.print("Interrupted.", style="yellow")
         for task in self.progress.tasks:
-            if task.description == REPORT:
+            if task.description == REPORT and not (output / PARTIAL).exists():
                 self._say(f"Everything was measured; the report lies in {output}.")
                 return
             self._say(f"  {task.description}: {task.completed:.0f} of {task.total or 0:.0f} finished")
-        partial = output / PARTIAL
-        if any(partial.glob("*.npz")):
-            self._say(f"Finished measurements are kept in {partial}; the same command goes on from there.")
-        else:
+        if not self.say_what_is_kept(output):
             self._say("Nothing was finished yet.")
+
+    def say_what_is_kept(self, output: Path) -> bool:
+        """Where finished measurements lie, if there are any."""
+        partial = output / PARTIAL
+        kept = any(partial.glob("*.npz"))
+        if kept:
+            self._say(f"Finished measurements are kept in {partial}; the same command goes on from there.")
+        return kept
 
     def _say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vaeaudit.errors import OptionError
+from vaeaudit.errors import OptionError, brief
 from vaeaudit.report.model import FOLDER_NAME
 from vaeaudit.score_names import ROOMS
 from vaeaudit.verdict import Bar, check_bar
@@ -21,11 +21,15 @@ else:
 _BARS = ("at_least", "at_most")
 _PLAIN: dict[str, tuple[type, ...]] = {
     "model": (str,), "data": (str, dict), "name": (str,), "preset": (str,), "bounds": (list,), "scale": (str,),
-    "pairs": (int,), "seed": (int,), "device": (str,), "strengths": (str, list, int), "divergence": (str,),
-    "penalty": (str,), "output": (str,), "thresholds": (dict,), "confidence": (float,),
+    "pairs": (int,), "seed": (int,), "device": (str,), "devices": (str, list), "precision": (str,), "strengths": (str, list, int), "divergence": (str,),
+    "penalty": (str,), "output": (str,), "thresholds": (dict,), "confidence": (float,), "suppress": (list,),
 }  # fmt: skip
 _KINDS = {str: "a string", dict: "a table", list: "a list", int: "an integer", float: "a number"}
-_PASSED_ON = ("preset", "pairs", "seed", "device", "strengths", "divergence", "penalty")
+_MOST_BYTES = 2**20
+"""Of an audit file."""
+_PASSED_ON = (
+    "preset", "pairs", "seed", "device", "devices", "precision", "strengths", "divergence", "penalty", "suppress",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +91,17 @@ def keys_of(path: Path) -> set[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise OptionError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # a null character in the name
+        raise OptionError(f"cannot read {str(path)!r}: {error}") from error
+    if len(content) > _MOST_BYTES:
+        raise OptionError(f"{path} is no audit file: it has more than {_MOST_BYTES:,} bytes")
+    try:
+        return tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise OptionError(f"{path} is not valid TOML: {error}") from error
 
 
@@ -100,14 +111,28 @@ def _check_keys(content: dict[str, Any], path: Path) -> None:
             raise OptionError(f"{path}: unknown key {key!r}; known are {', '.join(_PLAIN)}")
         if not isinstance(value, _PLAIN[key]) or isinstance(value, bool):
             kinds = " or ".join(_KINDS[kind] for kind in _PLAIN[key])
-            raise OptionError(f"{path}: {key} expects {kinds}, got {value!r}")
-    if not all(isinstance(item, (int, float)) for key in ("bounds", "strengths") for item in _list(content.get(key))):
+            raise OptionError(f"{path}: {key} expects {kinds}, got {brief(value)}")
+    if not all(_is_number(item) for key in ("bounds", "strengths") for item in _list(content.get(key))):
         raise OptionError(f"{path}: bounds and strengths expect lists of numbers")
+    for key in ("model", "data", "output", "device"):
+        if isinstance(content.get(key), str) and "\0" in content[key]:
+            raise OptionError(f"{path}: {key} holds a null character, got {content[key]!r}")
     if not 0.5 < content.get("confidence", 0.95) < 1:
         raise OptionError(f"{path}: confidence expects a number above 0.5 and below 1, got {content['confidence']!r}")
     for key in ("model", "data"):
         if key not in content:
             raise OptionError(f'{path}: {key} is missing; say {key} = "package.module:name" or "zoo:mnist-vae"')
+
+
+def _is_number(value: Any) -> bool:
+    """Also whether it fits a float, which a whole number of TOML need not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _list(value: Any) -> list[Any]:
@@ -129,8 +154,10 @@ def _bar(score: str, bar: Any, path: Path) -> Bar:
     """A bar on a known score and in its direction: what `AuditReport.check` would refuse after minutes of measuring."""
     where = f"{path}: thresholds.{score}"
     if not isinstance(bar, dict) or len(bar) != 1 or next(iter(bar)) not in _BARS:
-        raise OptionError(f"{where} expects {{ at_least = NUMBER }} or {{ at_most = NUMBER }}, got {bar!r}")
+        raise OptionError(f"{where} expects {{ at_least = NUMBER }} or {{ at_most = NUMBER }}, got {brief(bar)}")
     ((kind, value),) = bar.items()
+    if isinstance(value, int) and not _is_number(value):
+        raise OptionError(f"{where} expects a number that a float can hold, got {brief(value)}")
     try:
         found = Bar(kind, value)
         check_bar(score, found)

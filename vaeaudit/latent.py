@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from vaeaudit.errors import EncoderOutputError, OptionError
+from vaeaudit.errors import EncoderOutputError, ModelError, OptionError
 
 Scale = Literal["log_variance", "variance", "std"]
 SCALES: tuple[Scale, ...] = ("log_variance", "variance", "std")
@@ -23,6 +25,7 @@ _PAIRS = (
     ("loc", "log_variance"),
 )
 _CODES = ("embedding", "latents", "latent")
+_LAYERS, _NAMED, _NAME = 8, 8, 40
 _RECONSTRUCTIONS = ("reconstruction", "sample", "recon_x", "recon")
 TWO_WAYS = (
     "Say which part is which, in one of two ways: "
@@ -30,6 +33,44 @@ TWO_WAYS = (
     "(scale='std' or scale='variance' if that is what the second member is), or "
     "Autoencoder(lambda x: code_of(encoder(x)), decoder) for a deterministic code"
 )
+GROUPS = (
+    "A latent of several groups is a sequence with one torch.distributions.Normal, one mapping with mean and logvar, or "
+    "one pair (mean, log_variance) a group; of deterministic codes, one 1-tuple (code,) a group"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the groups of a latent lie one after the other in a single flat one.
+
+    Attributes:
+        shapes: of each group, without the batch.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def units(self) -> int:
+        """Of all groups together."""
+        return sum(map(math.prod, self.shapes))
+
+    def joined(self, groups: Sequence[Tensor]) -> Tensor:
+        """Groups `(batch, *shape)` as one latent, `(batch, units)`."""
+        return torch.cat([group.flatten(1) if group.ndim > 1 else group[:, None] for group in groups], 1)
+
+    def split(self, latents: Tensor) -> tuple[Tensor, ...]:
+        """The groups, each `(batch, *shape)`, of latents `(batch, units)`.
+
+        Raises:
+            ModelError: latents of another number of units.
+        """
+        if latents.ndim != 2 or latents.shape[1] != self.units:
+            raise ModelError(
+                f"the encoder's latent has {len(self.shapes)} groups of {self.units} units together, so that latents "
+                f"(batch, {self.units}) were expected; got {tuple(latents.shape)}. Join them as Posterior.mean is joined"
+            )
+        parts = latents.split([math.prod(shape) for shape in self.shapes], 1)
+        return tuple(part.reshape(len(part), *shape) for part, shape in zip(parts, self.shapes, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +80,12 @@ class Posterior:
     Attributes:
         mean: posterior mean or code, `(batch, *latent)`.
         log_variance: log of the posterior variance, `(batch, *latent)`, or None.
+        layout: where the encoder returned several groups, how they lie in the above, which are then `(batch, units)`.
     """
 
     mean: Tensor
     log_variance: Tensor | None
+    layout: Layout | None = None
 
     @property
     def std(self) -> Tensor:
@@ -54,7 +97,7 @@ class Posterior:
     def __getitem__(self, rows: Tensor | slice) -> Posterior:
         """The posteriors of some rows of the batch."""
         log_variance = None if self.log_variance is None else self.log_variance[rows]
-        return Posterior(mean=self.mean[rows], log_variance=log_variance)
+        return Posterior(mean=self.mean[rows], log_variance=log_variance, layout=self.layout)
 
 
 def read_posterior(output: Any, scale: Scale | None = None, *, doubt: bool = True) -> Posterior:
@@ -63,22 +106,30 @@ def read_posterior(output: Any, scale: Scale | None = None, *, doubt: bool = Tru
     Args:
         output: a tensor; a pair `(mean, scale)`; a `torch.distributions` Normal or Independent of
             one; an object or mapping with `latent_dist`, `embedding`/`log_covariance`, `mean`/`logvar`,
-            or with a code (`embedding`, `latents` or `latent`) and no tensor beside it.
+            or with a code (`embedding`, `latents` or `latent`) and no tensor beside it; or a tuple or list of
+            two or more of these, none of them a bare tensor, which are the groups of one latent: levels of a
+            ladder, steps of a recurrence. Codes in groups are 1-tuples. A pair of tensors is never two groups.
         scale: what the second member of a plain pair is; None means a log-variance.
         doubt: whether to refuse a plain pair whose second member is positive everywhere, so that it
-            may be no log-variance; costs a look at the values.
+            may be no log-variance, which costs a look at the values; and two pairs of one shape where `scale` is
+            None, which may be (means, log-variances) of two groups.
 
     Raises:
         EncoderOutputError: the output cannot be told apart without guessing.
     """
+    output = _unwrapped(output)
+    if _is_grouped(output):
+        return _from_groups(output, scale, doubt)
+    return _read_one(output, scale, doubt)
+
+
+def _read_one(output: Any, scale: Scale | None, doubt: bool) -> Posterior:
     if isinstance(output, Tensor):
         return Posterior(mean=_real(output, "the code"), log_variance=None)
     if isinstance(output, Distribution):
         return _from_distribution(output)
     if isinstance(output, (tuple, list)):
         return _from_sequence(output, scale, doubt)
-    if (inner := _member(output, "latent_dist")) is not None:
-        return read_posterior(inner, scale, doubt=doubt)
     for mean, log_variance in _PAIRS:
         pair = _member(output, mean), _member(output, log_variance)
         if isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
@@ -95,12 +146,11 @@ def read_reconstruction(output: Any) -> Tensor:
     Raises:
         EncoderOutputError: the output cannot be read without guessing.
     """
+    output = _unwrapped(output, posterior=False)
     if isinstance(output, Tensor):
         return _real(output, "the reconstruction")
     if isinstance(output, Distribution):
         return _real(output.mean, "the reconstruction")
-    if isinstance(output, (tuple, list)) and len(output) == 1:
-        return read_reconstruction(output[0])
     for name in _RECONSTRUCTIONS:
         if isinstance(found := _member(output, name), Tensor):
             return _real(found, name)
@@ -115,11 +165,74 @@ def read_output_std(output: Any) -> Tensor | None:
 
     Other distributions, such as a Bernoulli, have no spread of their own beside the mean.
     """
-    if isinstance(output, (tuple, list)) and len(output) == 1:
-        return read_output_std(output[0])
+    output = _unwrapped(output, posterior=False)
     while isinstance(output, Independent):
         output = output.base_dist
     return _real(output.scale, "the output's standard deviation") if isinstance(output, Normal) else None
+
+
+def _unwrapped(output: Any, *, posterior: bool = True) -> Any:
+    """What an output wraps by itself, as the only member or as `latent_dist`; a few layers of it, for it may be endless."""
+    for _ in range(_LAYERS):
+        if isinstance(output, (tuple, list)) and len(output) == 1:
+            output = output[0]
+        elif posterior and not _told(output) and (inner := _member(output, "latent_dist")) is not None:
+            output = inner
+        else:
+            break
+    return output
+
+
+def _told(output: Any) -> bool:
+    return isinstance(output, (Tensor, Distribution, tuple, list))
+
+
+def _is_grouped(output: Any) -> bool:
+    several = isinstance(output, (tuple, list)) and len(output) > 1
+    return several and not any(isinstance(member, Tensor) for member in output)
+
+
+def _from_groups(output: Sequence[Any], scale: Scale | None, doubt: bool) -> Posterior:
+    """Several posteriors as one flat one; they are independent of each other, as the units of a group are.
+
+    Raises:
+        EncoderOutputError: a group that cannot be read, groups of another batch or kind, or pairs that may be lists.
+    """
+    if doubt and scale is None and _may_be_lists(output):
+        raise EncoderOutputError(
+            f"the encoder returned {describe(output)}: it may be ((mean, log_variance), (mean, log_variance)) of two groups or "
+            "their (means, log_variances). Say which, in one of two ways: scale='log_variance', scale='variance' or "
+            "scale='std', whichever the second member of a group's pair is; or return a torch.distributions.Normal a group."
+        )
+    groups = [_group(output, number, scale, doubt) for number in range(len(output))]
+    means, seconds = [g.mean for g in groups], [g.log_variance for g in groups if g.log_variance is not None]
+    if any(mean.ndim == 0 for mean in means) or len({len(mean) for mean in means}) > 1:
+        raise EncoderOutputError(
+            f"the groups of a latent must have one batch, got {', '.join(str(tuple(mean.shape)) for mean in means)}"
+        )
+    if len(seconds) not in (0, len(groups)):
+        raise EncoderOutputError(
+            f"the encoder returned {describe(output)}, some groups of it with a variance and some without; give all a "
+            f"variance or none. {GROUPS}."
+        )
+    layout = Layout(shapes=tuple(tuple(mean.shape[1:]) for mean in means))
+    log_variance = layout.joined(seconds) if seconds else None
+    return Posterior(mean=layout.joined(means), log_variance=log_variance, layout=layout)
+
+
+def _group(output: Sequence[Any], number: int, scale: Scale | None, doubt: bool) -> Posterior:
+    try:
+        return _read_one(_unwrapped(output[number]), scale, doubt)
+    except EncoderOutputError as error:
+        raise EncoderOutputError(f"group {number + 1} of {len(output)}: {error} {GROUPS}.") from error
+
+
+def _may_be_lists(output: Sequence[Any]) -> bool:
+    """Whether (means, log-variances) of two groups would look the same."""
+    if len(output) != 2 or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in output):
+        return False
+    members = [member for pair in output for member in pair]
+    return all(isinstance(m, Tensor) for m in members) and len({m.shape for m in members}) == 1
 
 
 def _from_distribution(distribution: Distribution) -> Posterior:
@@ -135,20 +248,20 @@ def _from_distribution(distribution: Distribution) -> Posterior:
 
 
 def _from_sequence(output: tuple[Any, ...] | list[Any], scale: Scale | None, doubt: bool) -> Posterior:
-    if len(output) == 1:
-        return read_posterior(output[0], scale, doubt=doubt)
     tensors = [item for item in output if isinstance(item, Tensor)]
     if len(output) != 2 or len(tensors) != 2 or tensors[0].shape != tensors[1].shape:
         raise EncoderOutputError(
-            f"the encoder returned {describe(output)}; a pair of equal shapes (mean, log_variance) was expected. {TWO_WAYS}."
+            f"the encoder returned {describe(output)}; a pair of equal shapes (mean, log_variance) was expected. {TWO_WAYS}. "
+            f"{GROUPS}."
         )
-    if doubt and scale is None and len(tensors[1]) > 1 and bool((tensors[1] > 0).all()):
+    mean, second = _real(tensors[0], "the mean"), _real(tensors[1], f"the {scale or SCALES[0]}")
+    if doubt and scale is None and second.ndim and not second.is_meta and len(second) > 1 and bool((second > 0).all()):
         raise EncoderOutputError(
             "the encoder returned a pair whose second member is positive everywhere: it may be a standard deviation "
             "or a variance rather than the log-variance that a plain pair stands for. Say which, in one of two ways: "
             "scale='log_variance', scale='variance' or scale='std'; or return a torch.distributions.Normal."
         )
-    return _from_pair(tensors[0], tensors[1], scale or "log_variance")
+    return _from_pair(mean, second, scale or "log_variance")
 
 
 def _from_pair(mean: Tensor, second: Tensor, scale: Scale) -> Posterior:
@@ -171,6 +284,10 @@ def _real(tensor: Tensor, what: str) -> Tensor:
             f"{what} has dtype {tensor.dtype}, which carries no gradient (a quantised or discrete bottleneck?); "
             "expected a floating-point tensor"
         )
+    if tensor.layout != torch.strided:
+        raise EncoderOutputError(f"{what} is no dense tensor but a {tensor.layout} one; return a dense one")
+    if tensor.ndim and 0 in tensor.shape[1:]:
+        raise EncoderOutputError(f"{what} has the shape {tuple(tensor.shape)}, which holds no units for an input")
     return tensor.float() if torch.finfo(tensor.dtype).bits < 32 else tensor
 
 
@@ -185,12 +302,18 @@ def _tensors_in(output: Any) -> int:
     return sum(isinstance(member, Tensor) for member in members.values())
 
 
-def describe(output: Any) -> str:
-    """An encoder's or decoder's output in words, for messages."""
+def describe(output: Any, layers: int = 3) -> str:
+    """An encoder's or decoder's output in words, for messages: its outer layers, and the first of many members."""
     if isinstance(output, Tensor):
         return f"a tensor {tuple(output.shape)}"
-    if isinstance(output, (tuple, list)):
-        return f"a {type(output).__name__} of {len(output)} ({', '.join(map(describe, output))})"
+    if isinstance(output, (tuple, list)) and layers:
+        inside = [describe(item, layers - 1) for item in output[:_NAMED]]
+        return f"a {type(output).__name__} of {len(output)} ({', '.join(inside)}{_more(output)})"
     if isinstance(output, Mapping):
-        return f"a {type(output).__name__} with {', '.join(map(str, output))}"
+        names = ", ".join(str(name)[:_NAME] for name in itertools.islice(output, _NAMED))
+        return f"a {type(output).__name__} with {names}{_more(output)}"
     return f"a {type(output).__name__}"
+
+
+def _more(output: Sized) -> str:
+    return ", ..." if len(output) > _NAMED else ""

@@ -35,6 +35,12 @@ def resolution(distortion: Floats, gap: Floats) -> float:
     return max(moved)
 
 
+def resolution_of(distortion: Floats, gap: Floats) -> float:
+    """`resolution` over the pairs that have a curve; 0 where none has."""
+    known = np.isfinite(gap).all(1) & np.isfinite(distortion).all(1)
+    return resolution(distortion[known], gap[known]) if known.any() else 0.0
+
+
 def _figures(distortion: Floats, gap: Floats) -> tuple[float, float]:
     """Median hinge and mean AUDDC."""
     return float(np.nanmedian(fit_hinge(distortion, gap).hinge)), float(np.mean(areas_under(distortion, gap)))

@@ -55,6 +55,7 @@ class Plan:
         probed: what the model was seen to do.
         identity: all that determines the figures but how many pairs are measured, as builtin values.
         seconds: that planning took.
+        suppress: names of health checks whose findings are set aside.
     """
 
     subject: Autoencoder
@@ -76,6 +77,7 @@ class Plan:
     probed: Probe
     identity: dict[str, Any]
     seconds: dict[str, float]
+    suppress: tuple[str, ...] = ()
     _memory: Memory = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -146,7 +148,7 @@ class Plan:
             for ae, device in zip((self.subject, *copies), (self.device, *self.crew), strict=True)
         )  # fmt: skip
         provenance = Provenance(
-            preset=self.preset, seed=self.seed, settings={"pairs": count, **self.settings},
+            preset=self.preset, seed=self.seed, settings={"pairs": count, **self.settings, **({"suppress": list(self.suppress)} if self.suppress else {})},
             environment=self._environment(), weights=self.identity["weights"],
             data=self.identity["data"], source=self.data.source, seconds=self.seconds,
         )  # fmt: skip
@@ -157,6 +159,7 @@ class Plan:
             automatic=self.automatic,
             training=self.training,
             provenance=provenance,
+            suppress=self.suppress,
         )
 
     def _environment(self) -> dict[str, str]:

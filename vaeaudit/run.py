@@ -14,17 +14,22 @@ from torch import Tensor
 from vaeaudit import health
 from vaeaudit.measurements.activity import activity
 from vaeaudit.measurements.bench import Bench
+from vaeaudit.measurements.certificates import certificates
 from vaeaudit.measurements.curves import findings_of, gallery_of, headline_of, resolved_curves
 from vaeaudit.measurements.damage import damage
 from vaeaudit.measurements.local import local_prediction
+from vaeaudit.measurements.second_look import second_look
 from vaeaudit.measurements.spectra import spectra
+from vaeaudit.measurements.worst_case import worst_case
 from vaeaudit.meter import Meter, metered
-from vaeaudit.probe import Probe
+from vaeaudit.probe import Probe, answers, drift_since
+from vaeaudit.report.certificates import Certified
 from vaeaudit.report.damage import Damage
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.provenance import Provenance, Work
+from vaeaudit.report.worst_case import WorstCase
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 
 
@@ -39,6 +44,7 @@ class Run:
         automatic: whether the series was chosen for the model and may be lowered.
         training: kinds of the model's modules that came in training mode; None if none did.
         provenance: of the report, but for the seconds of its measurements.
+        suppress: names of findings that are told and set aside.
     """
 
     bench: Bench
@@ -47,12 +53,14 @@ class Run:
     automatic: bool
     training: tuple[str, ...] | None
     provenance: Provenance
+    suppress: tuple[str, ...] = ()
 
     def report(self) -> AuditReport:
         """Measure, estimate, and say what speaks against it."""
         bench, deterministic = self.bench, self.probed.deterministic_code
         seconds, work = dict(self.provenance.seconds), dict(self.provenance.work)
         timed = functools.partial(_timed, seconds, work)
+        before = answers(bench.ae, bench.images)
         with timed("activity"):
             active = activity(bench)
         with timed("targeted attack"):
@@ -63,25 +71,43 @@ class Run:
             damaged, of_damage = damage(bench)
         with timed("local prediction"):
             local = local_prediction(bench, tradeoff.curves, damaged, deterministic)
-        findings = [*self._of_model(), *findings_of(tradeoff), *of_spectra, *of_damage]
+        with timed("second look"):
+            of_attacks = second_look(bench, tradeoff.curves, damaged)
+        with timed("all attacks"):
+            worst, of_family = worst_case(bench, tradeoff.curves, damaged, deterministic)
+        with timed("certificates"):
+            certified, of_certificates = certificates(bench, tradeoff.curves, damaged)
+        drift = max(self.probed.drift, drift_since(before, bench.ae, bench.images))
+        findings = [*self._of_model(drift), *findings_of(tradeoff), *of_spectra, *of_damage, *of_attacks, *of_family]
+        findings.extend(of_certificates)
         report = AuditReport(
             name=bench.ae.name, **headline_of(tradeoff.curves, bench.seed), damage=damaged,
             encoder=rooms.get("encoder"), decoder=rooms.get("decoder"), round_trip=rooms.get("round_trip"),
-            local=local, curves=tradeoff.curves, health=tuple(findings), gallery=gallery_of(bench, tradeoff),
+            local=local, worst_case=worst, certificates=certified, curves=tradeoff.curves, health=health.described(_each_once(findings), self.suppress), gallery=gallery_of(bench, tradeoff),
             provenance=dataclasses.replace(self.provenance, seconds=seconds, work=work),
         )  # fmt: skip
         return _distrust(report)
 
-    def _of_model(self) -> list[health.Finding]:
+    def _of_model(self, drift: float) -> list[health.Finding]:
         probed, pairs = self.probed, len(self.bench.pairs)
         findings = health.findings_of_model(
             training=self.training, without_weights=self.bench.ae.parts_without_weights,
             encoder_noise=probed.encoder_noise, decoder_noise=probed.decoder_noise,
-            batch_dependence=probed.batch_dependence, outside_bounds=probed.outside_bounds,
-            zero_gradients=probed.zero_gradients,
+            drift=drift, batch_dependence=probed.batch_dependence, outside_bounds=probed.outside_bounds,
+            saturated_outputs=probed.saturated_outputs, zero_gradients=probed.zero_gradients,
         )  # fmt: skip
         few = [health.finding_few_samples(pairs, SMALLEST_SAMPLE)] if pairs < SMALLEST_SAMPLE else []
         return [*findings, *few]
+
+
+def _each_once(findings: list[health.Finding]) -> list[health.Finding]:
+    """What two looks found alike is told once; the graver counts, and the one that spoils more."""
+    kept: dict[tuple[str, tuple[str, ...]], health.Finding] = {}
+    for finding in findings:
+        key = finding.name, tuple(sorted(finding.affects))
+        if key not in kept or (finding.severity == "invalid" and kept[key].severity != "invalid"):
+            kept[key] = finding
+    return list(kept.values())
 
 
 @contextmanager
@@ -107,6 +133,10 @@ def _distrust(report: AuditReport) -> AuditReport:
         if isinstance(value, Damage) and any(f.invalidates("damage") for f in report.health):
             estimates = tuple(e.distrusted() for e in value.estimates)
             return dataclasses.replace(value, estimates=estimates, gains=tuple(e.distrusted() for e in value.gains))
+        if isinstance(value, WorstCase) and any(f.invalidates("worst_damage") for f in report.health):
+            return value.distrusted()
+        if isinstance(value, Certified) and any(f.invalidates("certified_distortion") for f in report.health):
+            return value.distrusted()
         if isinstance(value, LocalPrediction):
             return value.distrusted(lambda score: any(f.invalidates(score) for f in report.health))
         return value

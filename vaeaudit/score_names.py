@@ -17,6 +17,11 @@ _HEADLINE: dict[str, bool | None] = {
     "reconstruction_error": None,
     "damage": False,
     "damage_gain": False,
+    "worst_damage": False,
+    "worst_damage_linf": False,
+    "worst_gap": True,
+    "worst_gap_linf": True,
+    "certified_distortion": True,
 }
 _GEOMETRY: dict[str, bool | None] = {
     "spectral_radius": False,
@@ -44,6 +49,12 @@ _REACH: dict[str, tuple[float, float]] = {
     "reconstruction_error": _POSITIVE,
     "damage": _POSITIVE,
     "damage_gain": _POSITIVE,
+    "worst_damage": _POSITIVE,
+    "worst_damage_linf": _POSITIVE,
+    "worst_gap": _ANY,
+    "worst_gap_linf": _ANY,
+    # the target itself is as close as can be to its own posterior, so no bound can ask for more
+    "certified_distortion": (0.0, 1.0),
     "spectral_radius": _POSITIVE,
     "condition_number": (1.0, math.inf),
     "von_neumann_entropy": _POSITIVE,
@@ -56,8 +67,10 @@ _REACH: dict[str, tuple[float, float]] = {
 RANGES: dict[str, tuple[float, float]] = {score: _REACH[score.rpartition(".")[2]] for score in DIRECTIONS}
 """Full name of every score: the least and the most it can be, for any model."""
 
-_MEANS = ("auddc", "reach", "reconstruction_error", "damage", "damage_gain")
-PAIR_SCORES = ("hinge", "auddc", "linearity", "floor", "reach")
+_MEANS = (
+    "auddc", "reach", "reconstruction_error", "damage", "damage_gain", "worst_damage", "worst_damage_linf",
+)  # fmt: skip
+PAIR_SCORES = ("hinge", "auddc", "linearity", "floor", "reach", "worst_gap", "worst_gap_linf", "certified_distortion")
 """Scores with one figure a pair; all others have one an image."""
 
 

@@ -149,14 +149,13 @@ def most_of(number: int, rate: float) -> float:
 
 @pytest.mark.parametrize("confidence", [0.95, 0.8])
 @pytest.mark.parametrize(
-    ("wrong", "median"),
-    [("PASS", BAR * (1 - 1e-9)), ("FAIL", BAR), ("PASS", 0.98 * BAR), ("FAIL", 1.02 * BAR)],
-    ids=("false pass at the bar", "false fail at the bar", "false pass below the bar", "false fail above the bar"),
+    ("wrong", "median"), [("PASS", BAR * (1 - 1e-9)), ("FAIL", BAR)], ids=("false pass", "false fail")
 )
 def test_wrong_verdicts_of_all_looks_together_stay_within_the_stated_error(
     templates: dict[int, AuditReport], confidence: float, wrong: str, median: float
 ) -> None:
     found = decisions(templates, skewed(median), confidence, DRAWS)
+    # on the bar itself, where mistakes are most frequent
     assert sum(decision.outcome == wrong for decision in found) <= most_of(DRAWS, 1 - confidence)
     assert {len(decision.looks) for decision in found} == {1, 2, 3}
 

@@ -19,7 +19,7 @@ WRONG = {
     "an unknown score": ("hing=at_least(0.3)", ("unknown 'hing' (did you mean 'hinge'?); scores are hinge, auddc", SCORES, "options are preset, device")),
     "a mistyped option": ("hinge=at_least(0.3), confidance=0.9", ("unknown 'confidance'", SCORES, "pairs, seed, confidence")),
     "a wrong option": ("preset='huge'", ("preset expects one of quick, standard, thorough, got 'huge'",)),
-    "an unknown divergence": ("divergence='klx'", ("divergence expects one of kl, symmetric_kl",)),
+    "an unknown divergence": ("divergence='klx'", ("divergence expects one of kl, kl_reverse, symmetric_kl",)),
     "an unknown penalty": ("penalty='l7'", ("penalty expects one of l2_squared, l2, got 'l7'",)),
     "an unknown series": ("strengths='abc'", ("strengths expects \"tabacof2016\"",)),
     "a device that is none": ("device='gpu0'", ("device expects a device such as",)),

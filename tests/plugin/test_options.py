@@ -30,6 +30,9 @@ SAID: dict[str, tuple[Any, ...]] = {
 }
 """What every source says of an option, in the order of SOURCES."""
 IN_TESTS_ONLY: dict[str, tuple[Any, ...]] = {
+    "suppress": (["blind_inputs"], ("zero_gradients", "stateful_model"), ()),
+    "devices": (["cpu", "cpu"], "all", None),
+    "precision": ("bfloat16", "tf32", None),
     "strengths": ([1.0], [2.0], None),
     "divergence": ("wasserstein", "mean_l2", "kl"),
     "penalty": ("l2", "l2_squared", "l2_squared"),
@@ -224,6 +227,11 @@ def test_no_source_takes_a_confidence_that_no_verdict_can_have(value: Any) -> No
         ("time_limit", float("inf")),
         ("slack", float("nan")),
         ("device", 0),
+        ("suppress", "blind_inputs"),
+        ("devices", "cuda"),
+        ("devices", []),
+        ("devices", ["gpu one"]),
+        ("suppress", [3]),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_a_fault(name: str, value: Any) -> None:
@@ -361,6 +369,7 @@ def test_the_presets_are_those_of_the_library() -> None:
 OF_THE_SUBJECT = {"model", "data", "name", "bounds", "scale", "output", "thresholds"}
 """Keys of an audit file that are no options of the measurement."""
 IN_TOML: dict[str, str] = {
+    "suppress": '["blind_inputs"]', "devices": '["cpu", "cpu"]', "precision": '"bfloat16"',
     "preset": '"quick"', "device": '"cpu"', "pairs": "12", "seed": "3", "confidence": "0.9", "max_pairs": "96",
     "max_evaluations": "100000", "time_limit": "60", "inconclusive": '"warn"', "slack": "0.1", "strengths": "[0.1, 10.0]",
     "divergence": '"kl"', "penalty": '"l2"',

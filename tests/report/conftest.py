@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vaeaudit.health import Finding
+from vaeaudit.report.certificates import Certified, LipschitzBound
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
 from vaeaudit.report.gallery import Gallery
@@ -18,6 +19,7 @@ from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction, LocalStep
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.provenance import Provenance
+from vaeaudit.report.worst_case import EFFECTS, AttackEffects, AttackFamily, WorstCase
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 
 MakeReport = Callable[..., AuditReport]
@@ -82,12 +84,45 @@ def synthetic(
         decoder=_geometry("decoder", 4.0, 64, seed + 1) if sections else None,
         round_trip=_geometry("round_trip", 30.0, 64, seed + 2) if sections else None,
         local=_local(pairs, seed) if sections else None,
+        worst_case=_worst(curves, seed) if sections else None,
+        certificates=_certified(curves, seed) if sections else None,
         curves=curves,
         health=health,
         provenance=_provenance(seed),
         gallery=_gallery(curves, event, seed) if gallery else None,
     )
     return dataclasses.replace(report, **changes)
+
+
+def _worst(curves: Curves, seed: int) -> WorstCase:
+    """Three attacks of each kind, of which the second is the worst on most rows."""
+    rng, images, radii = np.random.default_rng(seed + 7), 12, np.array([0.28, 0.56, 1.4])
+    names = ("maximum_damage", "latent_kl", "random_search")
+    size = np.array([0.95, 1.0, 0.7])[:, None, None] * rng.normal(1, 0.02, (3, images, 3))
+    effects = {name: np.abs(rng.normal(0.5, 0.1, (images, 3))) for name in EFFECTS}
+    broke = rng.uniform(0.3, 1.4, images)
+
+    def family(kind: Any, norm: str, figures: np.ndarray[Any, Any]) -> AttackFamily:
+        damage = kind == "damage"
+        worst = figures.max(0) if damage else figures.min(0)
+        return AttackFamily(
+            kind=kind, norm=norm, radii=radii if norm == "l2" else radii / 28, attacks=names, figures=figures,
+            originals=np.arange(images), targets=np.zeros(0, dtype=np.int64) if damage else np.arange(images) + 1,
+            estimates=tuple(
+                _estimate(one, statistic="mean" if damage else "median", higher_is_better=not damage) for one in worst.T
+            ),
+            shares=(figures == worst).mean(1),
+        )  # fmt: skip
+
+    return WorstCase(
+        damage=family("damage", "l2", 6 * radii * size), damage_linf=family("damage", "linf", 4 * radii * size),
+        gap=family("gap", "l2", 1 - 0.2 * radii * size), gap_linf=family("gap", "linf", 1 - 0.1 * radii * size),
+        effects=AttackEffects(
+            radii=radii, images=np.arange(images), figures=effects,
+            estimates={name: tuple(_estimate(one) for one in figures.T) for name, figures in effects.items()},
+            refusals={}, r=3.0, broke=broke, unbroken=np.zeros(images, dtype=bool), margin=_estimate(broke),
+        ),
+    )  # fmt: skip
 
 
 def _estimate(
@@ -154,6 +189,39 @@ def _damage(seed: int) -> Damage:
             _estimate(column / radius, statistic="mean", higher_is_better=False)
             for column, radius in zip(displacement.T, radii, strict=True)
         ),
+    )
+
+
+def _certified(curves: Curves, seed: int) -> Certified:
+    """Bounds of the first pairs at a fifth of what the attack needs; those of the damage useful at the smallest budget."""
+    pairs, radii = min(12, len(curves.originals)), np.array([0.5, 1.0, 2.0])
+    rng = np.random.default_rng(seed)
+    attacked = curves.distortion[:pairs, 0]
+    distortion = attacked * (0.2 + 0.05 * rng.random(pairs))
+    damage = radii**2 * (12 + rng.random((pairs, 1)))
+    return Certified(
+        divergence_name="kl",
+        originals=curves.originals[:pairs],
+        targets=curves.targets[:pairs],
+        level=curves.divergence[:pairs, 0],
+        distortion=distortion,
+        attacked=attacked,
+        radii=radii,
+        clean=np.full(pairs, 200.0),
+        divergence=np.linspace(150, 0, 3) * np.ones((pairs, 1)),
+        damage=damage,
+        attacked_damage=0.1 * damage,
+        margin=np.full(pairs, 0.02),
+        r=3.0,
+        sampled=True,
+        balls=3,
+        largest_damage=12.0,
+        encoder=LipschitzBound(constant=36.0, product=114.0),
+        decoder=LipschitzBound(constant=226.0, product=400.0),
+        refusals={},
+        certified_distortion=_estimate(distortion, unit="distortion", higher_is_better=True),
+        tightness=_estimate(distortion / attacked),
+        damage_bounds=tuple(_estimate(column, unit="L2 of input", higher_is_better=False) for column in damage.T),
     )
 
 

@@ -13,7 +13,7 @@ from vaeaudit import health
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.measurements.bench import INPUT_UNITS, Bench, Floats, Rows
 from vaeaudit.measurements.tradeoff import pair_pictures, tradeoff
-from vaeaudit.placement import strengths_between
+from vaeaudit.placement import RESOLUTION, resolution_of, strengths_between
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.gallery import Gallery
 from vaeaudit.statistics import Estimate, estimate
@@ -193,6 +193,9 @@ def findings_of(tradeoff: TradeOff) -> list[health.Finding]:
     apart = float((curves.disagreement > _APART).mean())
     if apart > _OFTEN_APART:
         findings.append(health.finding_local_minima(apart, _APART))
+    moved = resolution_of(curves.distortion, curves.gap)
+    if moved > RESOLUTION:
+        findings.append(health.finding_curves_not_resolved(moved, RESOLUTION))
     return findings
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaeaudit.errors import DataError, EncoderOutputError, ModelError, OptionError
-from vaeaudit.latent import SCALES, Posterior, Scale, read_posterior, read_reconstruction
+from vaeaudit.latent import SCALES, Layout, Posterior, Scale, read_posterior, read_reconstruction
 from vaeaudit.remedies.likelihoods import Reconstruction, likelihood_named
 from vaeaudit.remedies.mixing import Mixing, draw_mixing
 
@@ -98,7 +98,7 @@ class Mixup:
         _check_inputs(inputs, generator)
         posterior = self._encode(encode, inputs)
         latents = _sample(posterior, generator)
-        fit = likelihood_named(self.reconstruction)(_decode(decode, latents, inputs), inputs)
+        fit = likelihood_named(self.reconstruction)(_decode(decode, latents, inputs, posterior.layout), inputs)
         of_images, of_latents = self._mixings(inputs, generator)
         mixed_inputs, mixed_latents = of_images(inputs), of_latents(latents)
         mixed_posterior = self._encode(encode, mixed_inputs)
@@ -107,7 +107,9 @@ class Mixup:
             reconstruction=fit.mean(),
             kl=_kl_to_prior(posterior).mean(),
             mixed_kl=_kl_to_prior(mixed_posterior).mean(),
-            image_consistency=_squared_l2(mixed_inputs, _decode(decode, mixed_latents, inputs)).mean(),
+            image_consistency=_squared_l2(
+                mixed_inputs, _decode(decode, mixed_latents, inputs, posterior.layout)
+            ).mean(),
             latent_consistency=_squared_l2(mixed_latents, encoded).mean(),
             beta=self.beta,
         )
@@ -158,7 +160,8 @@ def mixup_loss(
     Args:
         encode: maps `(batch, *event)` to anything that an audit can read: a code, a pair
             `(mean, log_variance)`, a Normal, an object with its posterior.
-        decode: maps `(batch, *latent)` to pixel means, `(batch, *event)`; no logits.
+        decode: maps `(batch, *latent)`, or the tuple of groups where `encode` returns several, to pixel means,
+            `(batch, *event)`; no logits.
         inputs: a batch of images, `(batch, *event)`, floating-point.
         beta: weight of the KL of the inputs; that of the mixed inputs has weight 1.
         concentration: both parameters of the weight's Beta distribution.
@@ -195,8 +198,9 @@ def _sample(posterior: Posterior, generator: Generator | None) -> Tensor:
     return mean + posterior.std * noise
 
 
-def _decode(decode: Callable[[Tensor], Any], latents: Tensor, inputs: Tensor) -> Tensor:
-    reconstructions = read_reconstruction(decode(latents.to(inputs.dtype)))
+def _decode(decode: Callable[[Any], Any], latents: Tensor, inputs: Tensor, layout: Layout | None) -> Tensor:
+    latents = latents.to(inputs.dtype)
+    reconstructions = read_reconstruction(decode(latents if layout is None else layout.split(latents)))
     if reconstructions.shape != inputs.shape:
         raise ModelError(
             f"the decoder returned {tuple(reconstructions.shape)} for inputs {tuple(inputs.shape)}; expected the "

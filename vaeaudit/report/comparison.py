@@ -88,7 +88,7 @@ def _change(name: str, old: AuditReport, new: AuditReport) -> Change:
         difference, low, high = after.value - before.value, -math.inf, math.inf
         clear = after.low > before.high or after.high < before.low
     else:
-        difference, low, high = _paired_difference(*values, before.statistic)
+        difference, low, high = paired_difference(*values, before.statistic)
         clear = low > 0 or high < 0
     return Change(
         score=name, old=before, new=after, difference=difference, low=low, high=high,
@@ -123,6 +123,8 @@ def _measured_with(name: str, report: AuditReport) -> str | None:
     estimate = report.scores().get(name)
     if estimate is None:
         return None
+    if name == "certified_distortion" and report.certificates is not None:
+        return f"{report.certificates.balls} balls, {report.certificates.divergence_name}"
     if name.startswith("damage") and report.damage is not None:
         return f"budget {setting(report.damage.radii[len(report.damage.radii) // 2])} {estimate.unit}".strip()
     if "." in name and name not in FROM_MEANS:
@@ -152,13 +154,16 @@ def _paired_values(
     return before[shared], after[shared]
 
 
-def _paired_difference(
+def paired_difference(
     before: NDArray[np.float64], after: NDArray[np.float64], statistic: str
 ) -> tuple[float, float, float]:
     """Difference of medians, with its bootstrap interval over pairs, or mean of differences."""
-    if statistic == "mean" or np.ptp(after - before) == 0:
+    if statistic == "mean":
         mean = estimate(after - before, statistic="mean")
         return mean.value, mean.low, mean.high
+    difference = float(np.median(after) - np.median(before))
+    if np.ptp(after - before) == 0:
+        return difference, difference, difference
 
     def change(x: NDArray[np.float64], y: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
         return np.asarray(np.median(y, axis=axis) - np.median(x, axis=axis))
@@ -168,7 +173,7 @@ def _paired_difference(
         confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(0),
     )  # fmt: skip
     low, high = map(float, result.confidence_interval)
-    return float(change(before, after)), low, high
+    return difference, low, high
 
 
 def _caveats(old: AuditReport, new: AuditReport, changes: tuple[Change, ...]) -> Iterator[str]:

@@ -13,12 +13,14 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from vaeaudit.report import plots, words
+from vaeaudit.report import certificate_words, plots, words, worst_words
+from vaeaudit.report.certificates import Certified
 from vaeaudit.report.gallery import Gallery
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import SCHEMA, AuditReport
 from vaeaudit.report.pictures import picture, value_range
+from vaeaudit.report.worst_case import AttackFamily, WorstCase
 from vaeaudit.statistics import Estimate
 
 HEADLINE = ("hinge", "auddc", "reach", "reconstruction_error")
@@ -52,7 +54,7 @@ class Picture:
 
 def render(report: AuditReport) -> str:
     """The report as an HTML page that needs nothing from outside and runs no scripts."""
-    return _template().render(
+    page = _template().render(
         title=words.clean(report.name),
         report=report,
         schema=SCHEMA,
@@ -62,6 +64,8 @@ def render(report: AuditReport) -> str:
         fit=[_figure(report, score, getattr(report, score)) for score in ("linearity", "floor")],
         damage=list(_damage(report)),
         rooms=list(_rooms(report)),
+        worst=None if report.worst_case is None else _worst(report.worst_case),
+        certified=None if report.certificates is None else _certified(report.certificates),
         geometry=list(_geometry(report)),
         local=[] if report.local is None else list(_local(report.local)),
         local_summary=() if report.local is None else words.local_summary(report.local),
@@ -81,9 +85,11 @@ def render(report: AuditReport) -> str:
                 ("damage", plots.damage),
                 ("spectra", plots.spectra),
                 ("local", plots.local),
+                ("certificates", plots.certificates),
             )
         },
     )
+    return words.printable(page)
 
 
 @cache
@@ -130,6 +136,57 @@ def _damage(report: AuditReport) -> Iterator[tuple[str, Figure, Figure]]:
         )
 
 
+def _worst(worst: WorstCase) -> dict[str, Any]:
+    """Rows of the tables of the worst case over all attacks."""
+    families = worst.families()
+    return {
+        "summary": worst_words.summary(worst),
+        "budgets": [
+            (radius, small, [_plain_figure(estimate, words.counted(score)) for score, estimate in figures])
+            for radius, small, figures in worst_words.budget_rows(worst)
+        ],
+        "titles": [
+            (title, "lower" if "damage" in score else "higher") for score, title in worst_words.FAMILIES.items()
+        ],
+        "effects": [
+            (label, unit, [_plain_figure(estimate, "images") for estimate in estimates])
+            for label, unit, estimates in worst_words.effect_rows(worst.effects)
+        ],
+        "refused": list(worst_words.refused(worst.effects)),
+        "attacks": [
+            (title, families[score], _attacks(families[score])) for score, title in worst_words.FAMILIES.items()
+        ],
+        "radii": [words.setting(radius) for radius in worst.effects.radii],
+    }
+
+
+def _attacks(family: AttackFamily) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [
+        (attack, [(words.number(figure), f"{share:.0%}".replace("%", " %")) for figure, share in cells])
+        for attack, cells in worst_words.attack_rows(family)
+    ]
+
+
+def _certified(found: Certified) -> dict[str, Any]:
+    """Sentences, rows of the table, and Lipschitz constants."""
+    known = not math.isnan(found.certified_distortion.value)
+    return {
+        "summary": certificate_words.summary(found),
+        "rows": [
+            (
+                label,
+                unit,
+                _plain_figure(bound, "pairs"),
+                words.NOTHING if reached is None else words.figure(reached),
+                empty,
+            )
+            for label, unit, bound, reached, empty in certificate_words.rows(found)
+            if known and bound is not None
+        ],
+        "constants": list(certificate_words.constants(found)),
+    }
+
+
 def _rooms(report: AuditReport) -> Iterator[tuple[str, GeometryScores]]:
     for room, title in words.ROOMS.items():
         if (scores := getattr(report, room)) is not None:
@@ -151,12 +208,12 @@ def _local(local: LocalPrediction) -> Iterator[tuple[str, list[Figure | None]]]:
         place = places.get(float(radius))
         steps = [part[column] for step in (local.latent, local.reconstruction) for part in (step.attained, step.linear)]
         shares = [None, None] if place is None else [local.untargeted[place], local.targeted[place]]
-        yield words.setting(radius), [None if one is None else _ratio(one) for one in (*steps, *shares)]
+        yield words.setting(radius), [None if one is None else _plain_figure(one) for one in (*steps, *shares)]
 
 
-def _ratio(estimate: Estimate) -> Figure:
+def _plain_figure(estimate: Estimate, counted: str = "images") -> Figure:
     return Figure(
-        label="", value=_typeset(words.figure(estimate)), interval=_typeset(words.interval(estimate, "images")),
+        label="", value=_typeset(words.figure(estimate)), interval=_typeset(words.interval(estimate, counted)),
         sample=str(estimate.n), unit="", direction="", trusted=estimate.trusted,
     )  # fmt: skip
 

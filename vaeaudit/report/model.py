@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vaeaudit.errors import OptionError, ReportError
-from vaeaudit.files import write_atomically
+from vaeaudit.files import make_folder, write_atomically
 from vaeaudit.health import Finding
 from vaeaudit.report import codec
+from vaeaudit.report.certificates import Certified
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
 from vaeaudit.report.gallery import Gallery, load_gallery, save_gallery
@@ -22,12 +23,13 @@ from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.provenance import Provenance
 from vaeaudit.report.sampled import empty_sample
+from vaeaudit.report.worst_case import AttackFamily, WorstCase
 from vaeaudit.samples import Sample
 from vaeaudit.score_names import DIRECTIONS, full_name
 from vaeaudit.statistics import CONFIDENCE, Estimate
 from vaeaudit.verdict import Bar, Verdict, check_bar, judge, level
 
-SCHEMA = 4
+SCHEMA = 5
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
 FOLDER_NAME = "vaeaudit-report"
 """Folder of a report where nobody says another."""
@@ -50,6 +52,8 @@ class AuditReport:
         damage: untargeted damage at fixed budgets; None if it was not measured.
         encoder, decoder, round_trip: pullback scores; None where the spectrum was not computed.
         local: how well the leading eigenvectors predict the real attack; None where they were not computed.
+        worst_case: the worst case over all attacks; None where the preset tries the headline's two alone.
+        certificates: bounds that no attack can beat, of the first pairs; None if they were not sought.
         curves: the trade-off curves.
         health: findings on whether the figures can be trusted.
         provenance: everything needed to repeat the run.
@@ -68,6 +72,8 @@ class AuditReport:
     decoder: GeometryScores | None
     round_trip: GeometryScores | None
     local: LocalPrediction | None
+    worst_case: WorstCase | None
+    certificates: Certified | None
     curves: Curves
     health: tuple[Finding, ...]
     provenance: Provenance
@@ -97,6 +103,11 @@ class AuditReport:
             elif isinstance(value, Damage):
                 yield "damage", value.estimates[value.middle]
                 yield "damage_gain", value.gains[value.middle]
+            elif isinstance(value, WorstCase):
+                for name, family in value.families().items():
+                    yield name, family.estimates[family.middle]
+            elif isinstance(value, Certified) and value.measured:
+                yield "certified_distortion", value.certified_distortion
 
     def score(self, name: str) -> Estimate:
         """One score by name; a bare geometry score is the encoder's. NaN where it was not measured.
@@ -113,11 +124,15 @@ class AuditReport:
             OptionError: there is no such score.
         """
         room, _, score = full_name(name).rpartition(".")
-        section: Curves | Damage | GeometryScores | None = self.curves
+        section: Curves | Damage | GeometryScores | AttackFamily | Certified | None = self.curves
         if room:
             section = getattr(self, room)
         elif score in ("damage", "damage_gain"):
             section = self.damage
+        elif score.startswith("worst_"):
+            section = None if self.worst_case is None else self.worst_case.families()[score]
+        elif score == "certified_distortion":
+            section = self.certificates
         return empty_sample(score) if section is None else section.sample(score)
 
     def check(self, *, confidence: float = CONFIDENCE, looks: int = 1, **bars: Bar) -> tuple[Verdict, ...]:
@@ -146,8 +161,14 @@ class AuditReport:
     def _judge(self, name: str, bar: Bar, confidence: float, looks: int) -> Verdict:
         found = dataclasses.replace(self.score(name), higher_is_better=DIRECTIONS[name])
         blame = "; ".join(f.message for f in self.health if f.invalidates(name))
+        if name == "certified_distortion" and self.certificates is not None:
+            blame = blame or self.certificates.refusal
         bounds = self.sample(name).bounds(level(confidence, looks))
         return judge(name, found, bar, bounds=bounds, confidence=confidence, looks=looks, distrust=blame)
+
+    def suppressed(self, score: str) -> tuple[str, ...]:
+        """Names of the suppressed findings that would otherwise make a score's verdicts INVALID."""
+        return tuple(f.name for f in self.health if f.suppressed and f.concerns(full_name(score)))
 
     def require(self, *, confidence: float = CONFIDENCE, **bars: Bar) -> None:
         """Like `check`, but raise AssertionError unless every verdict is PASS."""
@@ -189,9 +210,12 @@ class AuditReport:
         Args:
             folder: where to; made if it is not there.
             page: False leaves report.html out, and removes that of an earlier report in the folder.
+
+        Raises:
+            StorageError: the disk is full, or the folder cannot be written to.
         """
         path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         data = self.to_dict()
         save_gallery(self.gallery, path / ARRAYS_NAME, _digest(data))
         if page:

@@ -228,6 +228,32 @@ def local(report: AuditReport) -> Markup | None:
     return _svg("local", f"Realised over predicted displacement by budget: {told}.", draw, height=3.2)
 
 
+def certificates(report: AuditReport) -> Markup | None:
+    """Certified and attacked distortion, one line a pair, sorted by the attack's; None where nothing is certified."""
+    found = report.certificates
+    if found is None or not np.isfinite(found.distortion).any():
+        return None
+    known = np.flatnonzero(np.isfinite(found.distortion) & np.isfinite(found.attacked))
+    order = _evenly(known[np.argsort(found.attacked[known], kind="stable")], MOST_LINES)
+    low, high, place = found.distortion[order], found.attacked[order], np.arange(1, len(order) + 1)
+
+    def draw(axes: Axes) -> None:
+        axes.vlines(place, low, high, color=RULE, lw=4)
+        axes.plot(place, high, ls="", color=ACCENT, marker="v", ms=5, label="found, by ours")
+        axes.plot(place, low, ls="", color=SERIES[2], marker="^", ms=5, label="certified, for every attack")
+        axes.set_ylim(0, max(1.0, float(high.max(initial=0)) * 1.05))
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+        axes.set_xlabel("pair, in the order of the attack's distortion")
+        axes.set_ylabel("distortion")
+        _legend(axes)
+
+    described = (
+        f"Distortion of {len(order)} pairs between what is certified to be needed, median {number(float(np.median(low)))}, "
+        f"and what the attack got by with, median {number(float(np.median(high)))}."
+    )
+    return _svg("certificates", described, draw, height=3.2) if len(order) else None
+
+
 def _each_image(axes: Axes, measured: Damage) -> None:
     rows = measured.displacement.reshape(-1, measured.radii.size)
     shown = _evenly(np.arange(len(rows)), MOST_LINES)

@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.health import Finding
-from vaeaudit.report import words
+from vaeaudit.report import certificate_words, words
+from vaeaudit.report.certificates import Certified
 from vaeaudit.report.comparison import Change, Comparison
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import ARRAYS_NAME, HTML_NAME, JSON_NAME, AuditReport
+from vaeaudit.report.worst_tables import worst_case
 from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Verdict
 
@@ -96,6 +98,12 @@ def _report(report: AuditReport) -> Iterator[RenderableType]:
     yield _headline(report)
     for note in (*words.curve_notes(report.curves), *_legend(report)):
         yield Text(note, style="dim")
+    if report.worst_case is not None:
+        yield Text()
+        yield from worst_case(report.worst_case)
+    if report.certificates is not None:
+        yield Text()
+        yield from _certified(report.certificates)
     if any(getattr(report, room) is not None for room in words.ROOMS):
         yield Text()
         yield _geometry(report)
@@ -186,6 +194,22 @@ def _geometry_cell(report: AuditReport, room: str, score: str) -> Text:
     return Text.assemble(value, "\n", (words.interval(estimate, "images"), "dim"))
 
 
+def _certified(found: Certified) -> Iterator[RenderableType]:
+    if not math.isnan(found.certified_distortion.value):
+        table = _table()
+        for title, width in (("Bound for every attack", 27), ("Certified", 16), ("Found", 8), ("Unit", 11), ("n", 8)):
+            table.add_column(title, min_width=width, overflow="fold")
+        for label, unit, bound, reached, vacuous in certificate_words.rows(found):
+            if bound is not None:
+                value = _value(bound, bound.trusted).append(" vacuous" if vacuous else "", style="not bold")
+                cell = Text.assemble(value, "\n", (words.interval(bound, "pairs"), "dim"))
+                best = words.NOTHING if reached is None else words.figure(reached)
+                table.add_row(Text(label), cell, Text(best), Text(unit), words.sample("certified_distortion", bound))
+        yield table
+    for sentence in certificate_words.summary(found):
+        yield Text(sentence, style="dim")
+
+
 def _local(local: LocalPrediction) -> Table:
     """Realised over predicted at the smallest budget, which shows what the bounds take, and at those of the damage."""
     table = _table()
@@ -222,8 +246,12 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
     yield Text("Health findings", style="bold")
     for finding in sorted(findings, key=lambda f: ("invalid", "warning", "info").index(f.severity)):
         head = Text.assemble((finding.severity.upper(), f"bold {COLOURS[finding.severity]}"))
-        yield Text.assemble(" ", head, " ", words.clean(finding.name))
+        aside = " (suppressed: it invalidates nothing)" if finding.suppressed else ""
+        yield Text.assemble(" ", head, " ", words.clean(finding.name), aside)
         yield Padding(Text(words.clean(finding.message)), (0, 0, 0, 3))
+        for title, said in (("Cause", finding.cause), ("Consequence", finding.consequence)):
+            if said:
+                yield Padding(Text.assemble((f"{title}: ", "bold"), words.clean(said)), (0, 0, 0, 3))
         yield Padding(Text.assemble(("Remedy: ", "bold"), words.clean(finding.remedy)), (0, 0, 0, 3))
 
 

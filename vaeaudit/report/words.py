@@ -52,6 +52,12 @@ MEANINGS = {
         says="L2 distance between an unattacked image and its reconstruction.",
         caution="Quality rather than robustness, but robustness is cheap for a model that reconstructs badly.",
     ),
+    "certified_distortion": Meaning(
+        label="Certified distortion",
+        says="No attack whatever brings the posterior as close to the target's as ours does with less distortion than "
+        "this, as a fraction of the distance between original and target.",
+        caution="A lower bound, often a loose one: a small figure does not say that the model is easy to fool.",
+    ),
     "linearity": Meaning(
         label="Linearity",
         says="How well a straight line fits the trade-off left of the hinge (R²); 1 is a steady price per step "
@@ -71,6 +77,22 @@ MEANINGS = {
         label="Damage gain",
         says="Damage per unit of distortion spent; above 1 the model amplifies what is done to its input.",
     ),
+    "worst_damage": Meaning(
+        label="Worst damage",
+        says="How far the worst of all untargeted attacks inside the same L2 ball moves the reconstruction.",
+        caution='Measured by the preset "thorough" only.',
+    ),
+    "worst_damage_linf": Meaning(
+        label="Worst damage, L∞",
+        says="The same inside an L∞ ball: no pixel changes by more than the budget.",
+    ),
+    "worst_gap": Meaning(
+        label="Worst gap",
+        says="What the worst of all targeted attacks inside the same L2 ball leaves of the gap to the target: 1 where "
+        "nothing was gained, 0 where the reconstruction is the target's own.",
+        caution="Like the hinge it is normalised by the reach.",
+    ),
+    "worst_gap_linf": Meaning(label="Worst gap, L∞", says="The same inside an L∞ ball."),
     "spectral_radius": Meaning(
         label="Spectral radius",
         says="The largest eigenvalue of the pullback metric: how strongly the worst direction is stretched.",
@@ -113,10 +135,18 @@ GEOMETRY = tuple(MEANINGS)[list(MEANINGS).index("spectral_radius") :]
 ROOMS = {"encoder": "Encoder", "decoder": "Decoder", "round_trip": "Round trip"}
 
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
 def clean(text: object) -> str:
     """One printable line of a string from outside: no line breaks, no control characters."""
     spaced = re.sub(r"\s+", " ", str(text)).strip()
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in spaced)
+
+
+def printable(page: str) -> str:
+    """A page without control characters and marks that turn the direction of writing, which hide what a page says."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 def label(score: str) -> str:
