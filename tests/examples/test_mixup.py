@@ -18,6 +18,7 @@ def test_the_example_trains_audits_and_writes_its_table(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    audited: list[vaeaudit.Autoencoder],
 ) -> None:
     monkeypatch.delitem(example.LOSSES, "beta-VAE (beta 2)")  # the one with beta 4 is enough
     monkeypatch.delitem(example.LOSSES, "VAE")
@@ -26,6 +27,7 @@ def test_the_example_trains_audits_and_writes_its_table(
         "--data", str(fashion_folder), "--dataset", "fashion-mnist", "--epochs", "2", "--seeds", "1",
         "--images", "64", "--output", str(output),
     ])  # fmt: skip
+    assert len(audited) == 2
     assert list(found) == ["beta-VAE (beta 4)", "mixup-VAE"]
     assert all(figures["reconstruction_error"].value > 0 for runs in found.values() for figures in runs)
     written = output.read_text()

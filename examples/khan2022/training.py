@@ -1,0 +1,83 @@
+"""The models: dense VAEs, trained once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+import vaeaudit
+from examples.khan2022.settings import Recipe
+from vaeaudit.remedies import mixup_loss
+from vaeaudit.zoo.models import DenseAutoencoder
+
+DATASETS = {"mnist": torchvision.datasets.MNIST, "fashion": torchvision.datasets.FashionMNIST}
+TITLES = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+BATCH, LEARNING_RATE = 100, 1e-3
+Loss = Callable[[DenseAutoencoder, Tensor], Tensor]
+
+
+def test_set(dataset: str, data: Path) -> torchvision.datasets.MNIST:
+    """The held-out images with their labels; downloaded where they are not there."""
+    return DATASETS[dataset](data, train=False, download=True, transform=torchvision.transforms.ToTensor())
+
+
+def test_images(dataset: str, data: Path, count: int) -> Tensor:
+    """The first test images, `(count, 1, 28, 28)`, values in [0, 1]."""
+    images: Tensor = DATASETS[dataset](data, train=False, download=True).data[:count, None].float() / 255
+    return images
+
+
+def autoencoder(recipe: Recipe, data: Path, folder: Path) -> vaeaudit.Autoencoder:
+    """The recipe's model, trained first where the folder does not have it."""
+    model, file = DenseAutoencoder(), folder / f"{recipe.name}.safetensors"
+    if not file.exists():
+        images = DATASETS[recipe.dataset](data, train=True, download=True).data[: recipe.images, None].float() / 255
+        keep(train(recipe, images), file)
+    model.load_state_dict(load_file(file))
+    model.eval()
+    return vaeaudit.Autoencoder(model.encode, model.decode, (0.0, 1.0), scale="log_variance", name=recipe.label)
+
+
+def keep(model: DenseAutoencoder, file: Path) -> None:
+    """Write a model whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".part")
+    save_file(model.state_dict(), unfinished)
+    unfinished.replace(file)
+
+
+def train(recipe: Recipe, images: Tensor) -> DenseAutoencoder:
+    """A 784-256-256-20 VAE; Adam, annealed by a cosine. Recipes of one seed start from the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model, loss = DenseAutoencoder(), loss_of(recipe)
+        optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs)
+        for _ in range(recipe.epochs):
+            for rows in torch.randperm(len(images)).split(BATCH):
+                optimiser.zero_grad()
+                loss(model, images[rows]).backward()
+                optimiser.step()
+            schedule.step()
+    return model
+
+
+def loss_of(recipe: Recipe) -> Loss:
+    """Bernoulli reconstruction + beta KL, nats an image; with mixup's three further terms where that is the method."""
+    if recipe.method == "elbo":
+        return lambda model, images: elbo_loss(model, images, recipe.beta)
+    return lambda model, images: mixup_loss(model.encode, model.decode, images, beta=recipe.beta, scale="log_variance")
+
+
+def elbo_loss(model: DenseAutoencoder, images: Tensor, beta: float) -> Tensor:
+    mean, log_variance = model.encode(images)
+    decoded = model.decode(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+    fit = F.binary_cross_entropy(decoded, images, reduction="sum")
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+    return (fit + beta * kl) / len(images)
