@@ -186,13 +186,20 @@ def test_the_named_series_is_that_of_paper_a_for_one_image(linear: ModuleType) -
 def test_the_automatic_series_is_centred_on_the_break_even_strength(linear: ModuleType) -> None:
     model = linear.linear_gaussian()
     x, t = _pairs(linear, 5)
-    series = strength_series(model.autoencoder, x, t, 17, divergence="mean_l2")
+    series = strength_series(model.autoencoder, x, t, 18, divergence="mean_l2")
     even = ((x - t) @ model.weight.T).square().sum(1) / (x - t).square().sum(1)
-    assert len(series) == 17
+    assert len(series) == 18
     assert float(series[0] / even.median()) == pytest.approx(2**-9)
-    assert float(series[-1] / even.median()) == pytest.approx(2**7)
-    np.testing.assert_allclose(np.diff(np.log2(series.numpy())), 1.0)
+    assert float(series[-2] / even.median()) == pytest.approx(2**7)
+    np.testing.assert_allclose(np.diff(np.log2(series[:-1].numpy())), 1.0)
     assert len(strength_series(model.autoencoder, x, t)) == 24
+
+
+def test_the_automatic_series_leaves_no_area_out_near_no_distortion(linear: ModuleType) -> None:
+    model = linear.linear_gaussian()
+    found = _attack(model, *_pairs(linear, 5), 17)
+    smallest = found.relative_distortion.amin(1)
+    assert bool((smallest < 2e-3).all()), "the area left of it counts as none"
 
 
 def test_strengths_given_in_any_order_come_back_ascending(linear: ModuleType) -> None:

@@ -15,6 +15,10 @@ from vaeaudit.errors import GradientError, OptionError
 AUTOMATIC = 24
 OCTAVES = (-9.0, 7.0)
 """Reach of the automatic series around the strength at which going to the target is break-even."""
+ANCHOR = 11.0
+"""Where its last value lies instead: so far out that hardly anything is left of the distortion, and no area under the
+trade-off curve is missed between that and none."""
+_FEWEST_ANCHORED = 4
 Strengths = Sequence[float] | Tensor | str | int | None
 STRENGTH_SERIES: dict[str, Callable[[], Tensor]] = {
     "tabacof2016": lambda: torch.logspace(-20, 20, 100, base=2, dtype=torch.float64) / 100,
@@ -84,8 +88,9 @@ def _automatic(objective: Penalised, targets: Tensor, count: int) -> Tensor:
             "the encoder gives originals and targets the same posterior, so there is nothing to attack: "
             "it ignores its input, or all latent units have collapsed"
         )
-    octaves = torch.linspace(*OCTAVES, count, dtype=torch.float64, device=centre.device)
-    return centre * 2.0**octaves
+    anchored = count >= _FEWEST_ANCHORED
+    octaves = torch.linspace(*OCTAVES, count - anchored, dtype=torch.float64, device=centre.device)
+    return centre * 2.0 ** torch.cat([octaves, octaves.new_tensor([ANCHOR] if anchored else [])])
 
 
 def _numbers(strengths: object) -> Tensor:

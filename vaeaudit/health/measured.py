@@ -226,7 +226,7 @@ def finding_local_minima(share: float, threshold: float) -> Finding:
 def finding_damage_not_converged(share: float) -> Finding:
     """The untargeted attack still gained when its steps ran out; how much there is to gain, the second look measures."""
     return found(
-        "damage_not_converged", "warning" if share > 0.25 else "info",
+        "damage_not_converged", "info",
         f"{share:.0%} of the untargeted attacks still gained when their steps ran out: more damage is possible.",
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from vaeaudit.report.damage import Damage
 from vaeaudit.score_names import DIRECTIONS
 from vaeaudit.statistics import Estimate, estimate
 
-_UNCONVERGED = 0.02
+_UNCONVERGED = 0.25
 
 
 def damage(bench: Bench) -> tuple[Damage, list[health.Finding]]:
