@@ -6,10 +6,12 @@ import importlib.util
 import struct
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
+import vaeaudit
 from vaeaudit import zoo
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -25,6 +27,20 @@ def example(request: pytest.FixtureRequest) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def report() -> vaeaudit.AuditReport:
+    """A small audit of a bundled model."""
+    return vaeaudit.audit(zoo.load("mnist-vae"), zoo.images("mnist-vae"), "quick", 3, strengths=6)
+
+
+@pytest.fixture
+def audited(monkeypatch: pytest.MonkeyPatch, report: vaeaudit.AuditReport) -> list[Any]:
+    """What was given to `vaeaudit.audit`, which answers with one report: what it measures is tested elsewhere."""
+    given: list[Any] = []
+    monkeypatch.setattr(vaeaudit, "audit", lambda ae, *_, **__: given.append(ae) or report)
+    return given
 
 
 @pytest.fixture
