@@ -133,11 +133,9 @@ def _distrust(report: AuditReport) -> AuditReport:
         if isinstance(value, Damage) and any(f.invalidates("damage") for f in report.health):
             estimates = tuple(e.distrusted() for e in value.estimates)
             return dataclasses.replace(value, estimates=estimates, gains=tuple(e.distrusted() for e in value.gains))
-        if isinstance(value, WorstCase) and any(f.invalidates("worst_damage") for f in report.health):
-            return value.distrusted()
         if isinstance(value, Certified) and any(f.invalidates("certified_distortion") for f in report.health):
             return value.distrusted()
-        if isinstance(value, LocalPrediction):
+        if isinstance(value, (LocalPrediction, WorstCase)):
             return value.distrusted(lambda score: any(f.invalidates(score) for f in report.health))
         return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from vaeaudit.health.finding import ATTACKED as _ATTACKED
 from vaeaudit.health.finding import CURVES as _CURVES
 from vaeaudit.health.finding import DAMAGED as _DAMAGED
@@ -238,9 +240,10 @@ def finding_stronger_attack(gain: float, *, invalid: bool) -> Finding:
         gain: how much more, as a share: median over images, at the budget where it is largest.
         invalid: whether that is too much for the headline to stand.
     """
+    more = f"{gain:.0%} more damage" if math.isfinite(gain) else "damage at more images"
     return found(
         "stronger_attack", "invalid" if invalid else "warning",
-        f"the worst of all attacks inside the same balls does {gain:.0%} more damage than the maximum-damage attack alone.",
+        f"the worst of all attacks inside the same balls does {more} than the maximum-damage attack alone.",
         ("damage", "damage_gain") if invalid else (),
     )  # fmt: skip
 

@@ -203,7 +203,7 @@ def gallery_of(bench: Bench, tradeoff: TradeOff) -> Gallery:
     """The first few pairs at a few strengths that spread evenly over the distortion."""
     curves, arrays, pictures = tradeoff.curves, tradeoff.arrays, pair_pictures(bench)
     middle = np.nanmedian(curves.distortion, axis=0)
-    levels = np.linspace(middle.min(), middle.max(), _SHOWN_STRENGTHS)
+    levels = np.linspace(middle.min(), middle.max(), _SHOWN_STRENGTHS + 1)[1:]  # the original itself stands beside them
     columns = np.unique([int(np.abs(middle - level).argmin()) for level in levels])[::-1]
     shown = len(pictures["originals"])
     return Gallery(

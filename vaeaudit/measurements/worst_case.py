@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -23,10 +24,12 @@ from vaeaudit.score_names import DIRECTIONS
 from vaeaudit.statistics import Estimate, estimate
 
 FROM_THE_OTHERS, SEARCH = "maximum_damage_from_the_others", "random_search"
-_BYTES_AT_ONCE, _BYTES_OF_PICTURES = 2**28, 2**29
-_EQUAL = 1e-9
+_BYTES_AT_ONCE, _BYTES_OF_ONE, _BYTES_OF_PICTURES = 2**28, 2**22, 2**30
+"""Of attacked copies made together; of those of an image that are kept; of those that a classifier judges together."""
+_AS_BAD = 1e-3
+"""An attack is as bad as the worst within this, relative to a displacement; a gap has no unit."""
 _STRONGER, _MUCH_STRONGER = 0.05, 0.25
-_UNITS = {"likelihood_drop": "nats", "elbo_drop": "nats", "amplification": "squared"}
+_UNITS = {"likelihood_drop": "nats, Gaussian", "elbo_drop": "nats, Gaussian", "amplification": "squared"}
 _SHARES = ("r_robust_share", "latent_class_kept", "latent_class_right", "reconstruction_class_kept",
            "reconstruction_class_right")  # fmt: skip
 
@@ -120,16 +123,17 @@ def _measured(bench: Bench, images: Tensor, worst: Tensor, r: float, rows: Rows)
     likelihood = effects.likelihood_degradation(ae, images, worst, samples=samples, keys=keys)
     robust = effects.r_robustness(ae, images, worst, r, samples=max(samples, 1), keys=keys)
     alike = effects.similarities(ae, images, worst)
-    ratio = likelihood.deviance_ratio
+    ratio, nothing = likelihood.deviance_ratio, np.full(worst.shape[:2], np.nan)
     arrays = {
         "amplification": plain(effects.amplification(ae, images, worst).ratio),
-        "likelihood_drop": plain(likelihood.drop), "elbo_drop": plain(likelihood.elbo_drop),
+        "likelihood_drop": plain(likelihood.drop),
+        "elbo_drop": nothing if likelihood.clean_kl is None else plain(likelihood.elbo_drop),
         "r_robust_share": plain(robust.share), "broke": plain(robust.broke),
-        "deviance_ratio": np.full(worst.shape[:2], np.nan) if ratio is None else plain(ratio),
+        "deviance_ratio": nothing if ratio is None else plain(ratio),
     }  # fmt: skip
     if not isinstance(alike, NotMeasured):
         arrays |= {"ms_ssim_inputs": plain(alike.inputs), "ms_ssim_reconstructions": plain(alike.reconstructions)}
-    fits = worst[0].numel() * worst.element_size() * bench.spec.grown(len(bench.pairs)).family <= _BYTES_OF_PICTURES
+    fits = 4 * worst[0].numel() <= _BYTES_OF_ONE  # says the same of every image, so that rows go together
     return {**arrays, "worst": worst.float().cpu().numpy()} if fits else arrays
 
 
@@ -181,7 +185,7 @@ def _family_of(
     damage = kind == "damage"
     worst = figures.max(1, keepdims=True) if damage else figures.min(1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        level = np.abs(figures - worst) <= _EQUAL * np.abs(worst)
+        level = np.abs(figures - worst) <= _AS_BAD * (np.abs(worst) if damage else 1)
     known = np.isfinite(worst[:, 0])
     shares = (level & known[:, None]).sum(0) / np.maximum(known.sum(0), 1)
     score = f"worst_{kind}" if norm == "l2" else f"worst_{kind}_{norm}"
@@ -211,7 +215,9 @@ def _effects_of(bench: Bench, rows: Rows, arrays: Arrays) -> AttackEffects:
             alike, "reason", "no figure is finite"
         )
     if "deviance_ratio" not in figures:
-        refusals["deviance_ratio"] = "the decoder gives its own spread, so that no reconstruction is perfect"
+        refusals["deviance_ratio"] = "the decoder gives its own spread, or reconstructs perfectly"
+    if "elbo_drop" not in figures:
+        refusals["elbo_drop"] = "a deterministic code has no ELBO"
     return AttackEffects(
         radii=radii, images=bench.data.index[rows], figures={n: figures[n] for n in EFFECTS if n in figures},
         estimates={name: _estimates(name, figures[name], bench.seed) for name in EFFECTS if name in figures},
@@ -224,16 +230,21 @@ def _effects_of(bench: Bench, rows: Rows, arrays: Arrays) -> AttackEffects:
 
 def _estimates(name: str, figures: Floats, seed: int) -> tuple[Estimate, ...]:
     kind: Literal["mean", "median"] = "mean" if name in _SHARES else "median"
-    finite = np.where(np.isfinite(figures), figures, np.nan)
-    return tuple(estimate(one, statistic=kind, unit=_UNITS.get(name, ""), seed=seed) for one in finite.T)
+    found = (estimate(one, statistic=kind, unit=_UNITS.get(name, ""), seed=seed) for one in figures.T)
+    return tuple(_share(one) if name in _SHARES else one for one in found)
+
+
+def _share(found: Estimate) -> Estimate:
+    """A share does not leave [0, 1], whatever its interval does."""
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def _judged(bench: Bench, rows: Rows, arrays: Arrays) -> tuple[dict[str, Floats], dict[str, str]]:
     """What a classifier makes of the worst attacked images, and why there is none."""
     names = [name for name in _SHARES if "class" in name]
-    if "worst" not in arrays:
+    if "worst" not in arrays or arrays["worst"].nbytes > _BYTES_OF_PICTURES:
         return {}, dict.fromkeys(names, "the attacked images are too large to be kept together")
-    worst = torch.from_numpy(arrays["worst"]).to(bench.images)
+    worst = torch.from_numpy(arrays["worst"]).to(bench.images).clamp(*bench.ae.bounds)
     found = effects.downstream(bench.ae, bench.images, bench.data.labels, worst, rows=rows, seed=bench.seed)
     if isinstance(found, NotMeasured):
         return {}, dict.fromkeys(names, found.reason)
@@ -254,5 +265,6 @@ def _findings(found: WorstCase, damage: Damage) -> list[health.Finding]:
     ours, theirs = np.array(shared).T
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = found.damage.worst[ours] / damage.displacement[theirs] - 1
-    gain = float(np.nanmedian(gains, axis=0).max())
+    medians = [float(np.median(known)) for column in gains.T if len(known := column[~np.isnan(column)])]
+    gain = max(medians, default=0.0)
     return [health.finding_stronger_attack(gain, invalid=gain > _MUCH_STRONGER)] if gain > _STRONGER else []

@@ -35,8 +35,8 @@ def _families(worst: WorstCase) -> Table:
     table = _table()
     table.add_column("Worst of all\nattacks at", min_width=13, no_wrap=True)
     for score, title in worst_words.FAMILIES.items():
-        way = "lower" if "damage" in score else "higher"
-        table.add_column(f"{title},\nrobust if {way}", min_width=14, overflow="fold")
+        way = "low" if "damage" in score else "high"
+        table.add_column(f"{title}\n(robust: {way})", min_width=15, overflow="fold")
     for radius, small, figures in worst_words.budget_rows(worst):
         cells = (_cell(estimate, words.counted(score)) for score, estimate in figures)
         table.add_row(Text(f"L2 {radius}\nL∞ {small}"), *cells)

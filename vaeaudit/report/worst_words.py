@@ -17,6 +17,8 @@ FAMILIES = {
     "worst_gap_linf": "Gap, L∞",
 }
 """In reading order."""
+FROM_OTHERS = "_from_the_others"
+"""How attacks are called that start from what the others found."""
 EFFECTS = {
     "amplification": "Amplification",
     "ms_ssim_inputs": "MS-SSIM of inputs",
@@ -67,35 +69,48 @@ def _damage(family: AttackFamily) -> str:
     return (
         f"Inside an L2 ball of {words.setting(family.radii[place])}, the worst of {len(family.attacks)} attacks moves a "
         f"reconstruction by {words.number(family.estimates[place].value)} "
-        f"({words.interval(family.estimates[place], 'images')}); {_winner(family)}."
+        f"({words.interval(family.estimates[place], 'images')}){_strongest(family)}."
     )
 
 
 def _gap(family: AttackFamily) -> str:
     place = family.middle
+    left = family.estimates[place].value
+    if np.isnan(left):
+        return "No pair could be read under the targeted attacks."
     return (
-        f"The worst of {len(family.attacks)} targeted ones leaves {words.number(100 * family.estimates[place].value)} % of "
-        f"the gap to the target; {_winner(family)}."
+        f"The worst of {len(family.attacks)} targeted attacks leaves {words.number(100 * left)} % of the gap to the "
+        f"target{_strongest(family)}."
     )
 
 
-def _winner(family: AttackFamily) -> str:
-    shares = family.shares[:, family.middle]
-    best = int(shares.argmax())
-    each = "image" if family.kind == "damage" else "pair"
-    often = f"on {shares[best]:.0%} of the {each}s".replace("%", " %")
-    return f"{words.clean(family.attacks[best])} is it {often}"
+def _strongest(family: AttackFamily) -> str:
+    """Which of the attacks that rest on no other comes closest to the worst of all most often."""
+    shares = {
+        attack: share
+        for attack, share in zip(family.attacks, family.shares[:, family.middle], strict=True)
+        if not attack.endswith(FROM_OTHERS)
+    }
+    best = max(shares, key=lambda attack: shares[attack])
+    if not shares[best] > 0:
+        return ""
+    each = "images" if family.kind == "damage" else "pairs"
+    often = f"{shares[best]:.0%} of the {each}".replace("%", " %")
+    return f"; by itself {words.clean(best)} comes within 0.1 % of that most often ({often})"
 
 
 def _margin(effects: AttackEffects) -> str:
     bound = float(np.median(np.where(effects.unbroken, np.inf, effects.broke)))
-    within = (
-        f"Reconstructions leave a distance of {words.number(effects.r)} from the clean one more often than not at an L2 "
-        "budget of"
-    )
+    further = f"further than {words.number(effects.r)} from the clean one, more often than not"
     if np.isinf(bound):
-        return f"{within} more than {words.setting(effects.radii[-1])}, the largest that was tried."
-    return f"{within} {words.number(bound)} (median of the smallest budgets that did it; the true margin is no larger)."
+        return (
+            f"At most images no attack up to an L2 budget of {words.setting(effects.radii[-1])} surely moves the "
+            f"reconstruction {further}; a better one may."
+        )
+    return (
+        f"To move the reconstruction {further}, these attacks need an L2 budget of {words.number(bound)} (median over "
+        f"images); a better one may need less."
+    )
 
 
 def refused(effects: AttackEffects) -> Iterator[tuple[str, str]]:
