@@ -191,6 +191,22 @@ def test_a_finding_marks_the_scores_that_it_spoils_and_no_others(report: AuditRe
     assert not worst_of(report).distrusted(lambda score: score == "worst_damage").effects.margin.trusted
 
 
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_model_that_breaks_down_under_any_attack_never_passes(bad: float) -> None:
+    model = Bent().eval()
+
+    def decode(z: torch.Tensor) -> torch.Tensor:
+        broken = (z[:, 1:].abs().amax(1) > 0.3)[:, None, None, None]
+        return model.decode(z) + torch.where(broken, bad, 0.0)
+
+    ae = vaeaudit.Autoencoder(lambda x: model.encode(x)[0], decode, modules=(model,))
+    report = vaeaudit.audit(ae, pictures(), **OPTIONS)
+    (verdict,) = report.check(worst_damage=vaeaudit.at_most(1e3))
+    assert verdict.outcome == "INVALID"
+    assert "NaN or infinite" in verdict.reason
+
+
 @pytest.mark.parametrize(
     ("ours", "told"), [([[0.0, 1.0, 1.0]], "warning"), ([[0.0, 0.5, 1.0]], "invalid"), ([[0.0, 1.1, 2.0]], "")]
 )

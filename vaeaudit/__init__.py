@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaeaudit import attacks, certificates, geometry, remedies, zoo
+    from vaeaudit import attacks, certificates, effects, geometry, remedies, zoo
     from vaeaudit.adapters import wrap
     from vaeaudit.auditing import audit, plan
     from vaeaudit.autoencoder import Autoencoder
@@ -53,6 +53,7 @@ __all__ = [
     "auddc",
     "audit",
     "certificates",
+    "effects",
     "fit_hinge",
     "geometry",
     "load",
@@ -78,7 +79,7 @@ _ROOMS = {
 }  # fmt: skip
 """Where each name lives. No module is called like a function here: importing it would hide the function."""
 _HOME = {name: module for module, names in _ROOMS.items() for name in names}
-_MODULES = ("attacks", "certificates", "geometry", "remedies", "zoo")
+_MODULES = ("attacks", "certificates", "effects", "geometry", "remedies", "zoo")
 
 
 def __getattr__(name: str) -> Any:

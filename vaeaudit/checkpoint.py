@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeaudit.errors import FallbackWarning, StorageError
-from vaeaudit.files import make_folder, read_arrays, write_atomically
+from vaeaudit.files import make_folder, read_arrays, write_arrays
 from vaeaudit.parallel import spread
 
 Arrays = dict[str, NDArray[Any]]
@@ -134,7 +134,7 @@ def _write(path: Path, arrays: Arrays) -> None:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+            write_arrays(path, arrays)
         except StorageError as error:
             if not left or not isinstance(error.__cause__, FileNotFoundError):
                 raise

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import secrets
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,20 +47,39 @@ def write_atomically(path: Path, write: Callable[[Any], object]) -> None:
 
 
 def _write_and_move(path: Path, write: Callable[[Any], object]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SCRAP)
+    scrap = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_SCRAP}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with scrap.open("xb") as file:  # unlike tempfile's, its mode follows the umask and the folder's defaults
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        scrap.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(name).unlink(missing_ok=True)
+            scrap.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
     _sweep(path.parent)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False) -> None:
+    """Write an .npz file of numbers and text atomically, as `read_arrays` reads it.
+
+    Args:
+        path: where it shall lie; its folder exists.
+        arrays: by name.
+        compressed: whether to take time for less room.
+
+    Raises:
+        StorageError: the disk is full, the folder is gone or may not be written.
+        ValueError: an array holds objects, which reading would have to execute.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"{name} expects numbers or text, got objects ({array.dtype}); name a dtype for it")
+    # numpy 2.1 takes `allow_pickle` for the name of one more array
+    save: Callable[..., None] = np.savez_compressed if compressed else np.savez
+    write_atomically(path, lambda file: save(file, **arrays))
 
 
 def _sync_folder(folder: Path) -> None:

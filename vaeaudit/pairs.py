@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vaeaudit.data import Images
 from vaeaudit.errors import DataError
@@ -51,6 +52,19 @@ def draw_pairs(images: Images, pairs: Pairs, *, default: int, seed: int) -> Inte
     rng = np.random.default_rng([seed, len(images)])
     chosen = rng.permutation(len(images))[:count]
     return np.array([(i, _draw_target(images, int(i), rng)) for i in chosen], dtype=np.int64)
+
+
+def half_the_median_distance(originals: Tensor, targets: Tensor) -> float:
+    """The r of r-robustness where none is given: half the median of L2(x - t), input units; float64.
+
+    Of an even number of pairs, the median is the mean of the two in the middle.
+
+    Args:
+        originals: x, `(pairs, *event)`, at least one pair.
+        targets: t, `(pairs, *event)`.
+    """
+    lengths = (originals.double() - targets.double()).flatten(1).norm(dim=1)
+    return float(np.median(lengths.detach().cpu().numpy())) / 2
 
 
 def _is_number(pairs: Any) -> bool:

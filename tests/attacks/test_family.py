@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from vaeaudit.attacks import (
     targeted_ball,
     untargeted_attacks,
 )
+from vaeaudit.attacks.goals import Goal
 from vaeaudit.divergences import DIVERGENCES
 from vaeaudit.latent import Posterior
 
@@ -33,9 +36,14 @@ EVENT = (2, 6)
 
 @pytest.fixture(scope="module")
 def curved() -> Autoencoder:
-    """A smooth VAE in float64 whose mean, spread and decoder all bend."""
+    """In float64."""
+    return _curved(torch.float64)
+
+
+def _curved(dtype: torch.dtype) -> Autoencoder:
+    """A smooth VAE whose mean, spread and decoder all bend."""
     generator = torch.Generator().manual_seed(3)
-    mean, spread, outward = torch.randn(3, 4, 12, generator=generator, dtype=torch.float64) / 3
+    mean, spread, outward = torch.randn(3, 4, 12, generator=generator, dtype=torch.float64).to(dtype) / 3
 
     def encode(x: Tensor) -> tuple[Tensor, Tensor]:
         flat = 3 * (x.flatten(1) - 0.4)
@@ -84,6 +92,32 @@ def test_an_attack_keeps_to_its_ball_never_falls_back_and_tells_what_its_images_
     clean = _worth(name, _run(name, curved, x, t, [1e-9], norm, steps=1))
     assert bool((_worth(name, found) > clean).all()), "an attack that does nothing"
     assert bool((found.gradient_evaluations > 0).all())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_points_stay_in_the_models_precision_and_figures_are_measured_in_double(
+    linear: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ae = _curved(torch.float32)
+    x, t = _images(linear, 2, 0).float(), _images(linear, 2, 1).float()
+    seen: set[torch.dtype] = set()
+
+    def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(goal: Goal, points: Tensor, problem: Tensor) -> Any:
+            seen.add(points.dtype)
+            return method(goal, points, problem)
+
+        return call
+
+    for method in ("at", "with_gradient"):
+        monkeypatch.setattr(Goal, method, watched(getattr(Goal, method)))
+    for norm in ("l2", "linf"):
+        found = _run(name, ae, x, t, [0.4], norm, steps=2)
+        assert found.adversarial.dtype == ae.figures_dtype == torch.float32
+        assert {getattr(found, f).dtype for f in ("distortion", "displacement", "divergence", "objective")} == {
+            torch.float64
+        }
+    assert seen == {torch.float32}
 
 
 @pytest.mark.parametrize(

@@ -99,13 +99,13 @@ def test_the_gap_of_the_latent_aim_is_the_divergence_and_a_series_breaks_even_at
     assert torch.equal(found.gap, found.divergence)
     back = torch.linalg.pinv(model.weight)
     faithful = replace(model, decoder=back, decoder_offset=-back @ model.offset).autoencoder
-    series = strength_series(faithful, x, t, 17, aim="output")
+    series = strength_series(faithful, x, t, 18, aim="output")
     away = (faithful.reconstruct(x) - t).square().sum(1)
     there = (faithful.reconstruct(t) - t).square().sum(1)
     assert bool((away > there).all())
     even = ((away - there) / (x - t).square().sum(1)).median()
     torch.testing.assert_close(series[9], even)
-    series = strength_series(model.autoencoder, x, t, 17, aim="output")
+    series = strength_series(model.autoencoder, x, t, 18, aim="output")
     away = (model.autoencoder.reconstruct(x) - t).square().sum(1)
     there = (model.autoencoder.reconstruct(t) - t).square().sum(1)
     assert bool((away <= there).any()), "this decoder must do no better at the target for some pair"

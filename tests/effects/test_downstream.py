@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from types import ModuleType
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaeaudit import Autoencoder, DataError, ModelError, OptionError
+from vaeaudit import Autoencoder, DataError, OptionError
 from vaeaudit.effects import Downstream, NotMeasured, downstream
 from vaeaudit.effects.downstream import _folds
 from vaeaudit.effects.logistic import fit_logistic
+from vaeaudit.effects.spanned import LIMIT, Spanned, bytes_of, spanned
 
 FREE = (-math.inf, math.inf)
 
@@ -184,6 +186,84 @@ def test_what_makes_no_sense_is_refused() -> None:
         downstream(ae, x, labels, x[:1, None], rows=[36])
     with pytest.raises(DataError, match="adversarial images expect the shape"):
         downstream(ae, x, labels, x[:2, None], rows=[0])
-    broken = Autoencoder(lambda y: y, lambda z: z / 0, FREE, modules=(nn.Linear(1, 1).double(),))
-    with pytest.raises(ModelError, match="the decoder returns NaN or infinite values"):
-        downstream(broken, x, labels, x[:, None])
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize("limit", [1.9, 5.0])
+def test_a_part_that_is_not_finite_somewhere_is_named_and_nothing_is_raised(part: str, limit: float) -> None:
+    """Whether at the images or, after hours of attacks, at attacked ones alone."""
+
+    def breaking(y: Tensor) -> Tensor:
+        return torch.where(y.amax(1, keepdim=True) > limit, torch.nan, y)
+
+    x, labels, _ = _clusters()
+    moved = x[:, None].clone()
+    moved[3] += 10
+    encode, decode = (breaking if part == name else torch.clone for name in ("encoder", "decoder"))
+    found = downstream(Autoencoder(encode, decode, FREE, modules=(nn.Linear(1, 1).double(),)), x, labels, moved)
+    assert isinstance(found, NotMeasured)
+    assert found.reason.startswith(f"the {part} returns NaN or infinite values")
+
+
+def test_features_in_the_span_of_the_images_are_classified_like_the_features_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More features than images, in blocks of columns: the same optimum, and the same classes of what leaves the span."""
+    generator = torch.Generator().manual_seed(0)
+    clean = 5 + torch.randn(40, 300, generator=generator, dtype=torch.float64) * torch.logspace(1, -6, 300)
+    clean[7] = clean[3]  # a direction fewer
+    attacked = clean.repeat(3, 1) + torch.randn(120, 300, generator=generator, dtype=torch.float64)
+    classes = np.arange(40) % 3
+    order = np.random.default_rng(0).permutation(40)
+    found = spanned(clean, attacked, order)
+    assert found.width == 300
+    assert found.clean.shape[1] <= 38
+    np.testing.assert_allclose(found.clean @ found.clean.T, _gram(clean), atol=1e-9 * float(clean.square().sum()))
+    wide, narrow = clean.numpy()[order[:30]], found.clean[order[:30]]
+    learnt = classes[order[:30]]
+    usual, pixels = fit_logistic(narrow, learnt, 3, 0.3, found.width), fit_logistic(wide, learnt, 3, 0.3)
+    np.testing.assert_array_equal(usual.classes(found.attacked), pixels.classes(attacked.numpy()))
+    # two fits stop apart by a gradient of 1e-8 / penalty 0.3 * length of the rows 17 * curvature's root 45: at most 3e-5
+    monkeypatch.setattr("vaeaudit.effects.logistic._GRADIENT", 1e-8)
+    ours, theirs = fit_logistic(narrow, learnt, 3, 0.3, found.width), fit_logistic(wide, learnt, 3, 0.3)
+    assert ours.converged
+    assert theirs.converged
+    assert ours.scale == pytest.approx(theirs.scale, rel=1e-9)
+    np.testing.assert_allclose(ours.logits(found.attacked), theirs.logits(attacked.numpy()), atol=1e-5)
+
+
+def _gram(rows: Tensor) -> np.ndarray:
+    centred = (rows - rows.mean(0)).numpy()
+    return centred @ centred.T
+
+
+def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(12, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = spanned(x, x + 1, np.arange(12))
+    monkeypatch.setattr("vaeaudit.effects.spanned._BYTES_AT_ONCE", 8 * 24 * 7)
+    parts = spanned(x, x + 1, np.arange(12))
+    np.testing.assert_allclose(_products_of(parts), _products_of(whole), atol=1e-10)
+
+
+def _products_of(found: Spanned) -> np.ndarray:
+    return np.concatenate([found.clean, found.attacked]) @ found.clean.T
+
+
+def test_features_that_are_all_alike_are_judged_at_chance() -> None:
+    x, labels, _ = _clusters()
+    ae = Autoencoder(lambda y: y, lambda z: z.new_zeros(len(z), 90), FREE, modules=(nn.Linear(1, 1).double(),))
+    found = _judged(ae, x, labels, x[:, None]).reconstructions
+    assert found.held_out_accuracy <= 0.5
+    assert found.adversarial_accuracy.tolist() == [1]
+
+
+def test_too_many_features_of_too_many_images_are_refused_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels, _ = _clusters()
+    assert bytes_of(torch.empty(2048, 3 * 256 * 256, device="meta")) == 8 * 2048**2 < LIMIT
+    assert bytes_of(torch.empty(60000, 3072, device="meta")) == 8 * 60000 * 3072
+    monkeypatch.setattr(importlib.import_module("vaeaudit.effects.downstream"), "LIMIT", 36 * 4 * 8)
+    assert isinstance(downstream(_identity(), x, labels, x[:, None]), Downstream)
+    monkeypatch.setattr(importlib.import_module("vaeaudit.effects.downstream"), "LIMIT", 36 * 4 * 8 - 1)
+    found = downstream(_identity(), x, labels, x[:, None])
+    assert isinstance(found, NotMeasured)
+    assert "4 features of 36 latents takes 1,152 bytes, more than 1,151; give fewer images" in found.reason

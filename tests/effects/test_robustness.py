@@ -155,9 +155,15 @@ def test_neither_order_nor_company_matters(linear: ModuleType) -> None:
 
 def test_r_is_by_default_that_of_the_certificates(linear: ModuleType) -> None:
     model = linear.linear_gaussian()
-    x, t = linear.points(12, 5, 1), linear.points(12, 5, 2)
+    x, t = linear.points(12, 6, 1), linear.points(12, 6, 2)
     found = r_robustness(model.autoencoder, x, x[:, None], targets=t, samples=2)
-    assert found.r == half_the_median_distance(x, t) == float((x - t).norm(dim=1).median()) / 2
+    assert found.r == half_the_median_distance(x, t) == certify(model.autoencoder, x, t, budgets=(), balls=0).r
+    middle = sorted(float(torch.dist(a, b)) for a, b in zip(x, t, strict=True))[2:4]
+    assert found.r == pytest.approx(sum(middle) / 4, rel=1e-14)
+    assert middle[1] > middle[0] * (1 + 1e-6)
+    assert half_the_median_distance(x[:1].float(), t[:1].float()) == pytest.approx(
+        float(torch.dist(x[0], t[0])) / 2, rel=1e-6
+    )
 
 
 class _Small(nn.Module):

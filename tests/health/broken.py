@@ -157,6 +157,19 @@ class HardDecoder(Defended):
         return torch.sigmoid(1e4 * (super().decode(z) - 0.5))
 
 
+class Overflowing(Defended):
+    """Its code is NaN where it were larger than that of any image, as those of attacked images are."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        with torch.no_grad():
+            self.largest = 1.02 * model.encode(small_images()[0])[0].abs().amax(0)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = super().encode(x)
+        return torch.where(mean.abs() > self.largest.to(mean), torch.nan, mean), log_variance
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """A broken autoencoder.
@@ -199,5 +212,6 @@ BROKEN: dict[str, Fault] = {
     "compression": Fault(breaks=lambda m: Defended(m, compressed), named="zero_gradients"),
     "counter": Fault(breaks=Counting, named="stateful_model"),
     "detached decoder": Fault(breaks=DetachedDecoder, named="gradients_disagree", spoiled=DAMAGED),
+    "overflowing code": Fault(breaks=Overflowing, named="non_finite_under_attack", spoiled=DAMAGED),
     "hard decoder": Fault(breaks=HardDecoder, named="saturated_outputs", spoiled=()),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -52,6 +53,16 @@ def test_a_decoder_that_hides_its_gradient_spoils_damage_alone(broken: ModuleTyp
     assert not any(f.invalidates("encoder.trace") for f in report.health)
 
 
+def test_nothing_but_its_own_finding_tells_of_nan_that_the_untargeted_attack_runs_into(broken: ModuleType) -> None:
+    fault = broken.BROKEN["overflowing code"]
+    report = _audited(fault.breaks(broken.small_model()), broken, suppress=(fault.named,))
+    (finding,) = (f for f in report.health if f.concerns("damage"))
+    assert finding.name == fault.named
+    assert "untargeted attack" in finding.message
+    assert bool(np.isfinite(report.damage.displacement).all())
+    assert _outcomes(report)["damage"] == "PASS"
+
+
 def test_a_sound_model_is_left_in_peace_and_as_it_was(broken: ModuleType) -> None:
     model = broken.small_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -62,6 +73,7 @@ def test_a_sound_model_is_left_in_peace_and_as_it_was(broken: ModuleType) -> Non
 
 
 MASKING = set(list(health.CHECKS)[list(health.CHECKS).index("targeted_attack_improvable") :]) | {
+    "non_finite_under_attack",
     "stochastic_encoder", "stochastic_decoder", "stateful_model", "batch_dependent_encoder", "saturated_outputs",
     "zero_gradients", "non_finite_gradients", "vanishing_gradients", "gradients_disagree", "shattered_gradients",
     "quantised_response", "blind_inputs",

@@ -80,6 +80,15 @@ def test_too_few_active_units_spoil_condition_numbers_alone() -> None:
     assert not finding.invalidates("round_trip.spectral_radius")
 
 
+def test_an_untargeted_attack_that_met_nan_spoils_damage_alone() -> None:
+    finding = health.finding_non_finite_damage(1, 12)
+    assert (finding.name, finding.severity) == ("non_finite_under_attack", "invalid")
+    assert "untargeted attack" in finding.message
+    assert "1 of 12 images" in finding.message
+    assert all(finding.invalidates(score) for score in ("damage", "damage_gain", "worst_damage", "worst_damage_linf"))
+    assert not finding.invalidates("hinge")
+
+
 def test_an_untargeted_attack_that_still_gains_a_little_spoils_nothing() -> None:
     finding = health.finding_damage_not_converged(0.3)
     assert finding.severity == "info"

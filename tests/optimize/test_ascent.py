@@ -148,3 +148,19 @@ def test_momentum_crosses_a_valley_that_steepest_steps_wander_in() -> None:
             point = project_l2(point + length * _unit(ridge(point)[1]), radius, -free, free)
             best = max(best, float(ridge(point)[0]))
     assert float(found.value) > best
+
+
+def test_points_keep_their_precision_when_values_have_another() -> None:
+    radius, lower, upper = _set(6, 5, 7)
+    seen: set[torch.dtype] = set()
+
+    def watched(points: Tensor) -> tuple[Tensor, Tensor]:
+        seen.add(points.dtype)
+        value, gradient = _wavy(points)
+        return value.double(), gradient
+
+    found = _climb(watched, radius.float(), lower.float(), upper.float(), steps=15)
+    assert seen == {torch.float32}
+    assert (found.point.dtype, found.value.dtype) == (torch.float32, torch.float64)
+    exact = _climb(_wavy, radius, lower, upper, steps=15)
+    torch.testing.assert_close(found.value, exact.value, rtol=1e-4, atol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from vaeaudit.checkpoint import Arrays, Checkpoint, Memory
 from vaeaudit.errors import FallbackWarning, StorageError
-from vaeaudit.files import write_atomically
+from vaeaudit.files import read_arrays, write_arrays, write_atomically
 
 KEY = {"seed": 0, "preset": "quick", "weights": "abc"}
 
@@ -165,9 +166,28 @@ def test_a_damaged_or_foreign_file_is_measured_anew(tmp_path: Path, damage: Call
 
 
 def test_nothing_is_ever_pickled(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Object arrays cannot be saved when allow_pickle=False"):
+    with pytest.raises(ValueError, match="gap expects numbers or text, got objects"):
         measured(Checkpoint(tmp_path, KEY), lambda chunk: {"gap": np.array([{}, {}], dtype=object)})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_archive_holds_what_it_was_given_and_nothing_else(tmp_path: Path, compressed: bool) -> None:
+    """Whatever arguments numpy's own writers know or do not know."""
+    arrays = {"gap": np.arange(3.0), "name": np.array("text"), "on": np.array([True])}
+    write_arrays(tmp_path / "a.npz", arrays, compressed=compressed)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert sorted(archive.namelist()) == ["gap.npy", "name.npy", "on.npy"]
+        packed = archive.getinfo("gap.npy").compress_type
+    assert packed == (zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED)
+    read = read_arrays(tmp_path / "a.npz")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+    hidden = np.zeros(2, dtype=[("number", "f8"), ("anything", "O")])
+    for objects in (np.array([None]), hidden):
+        with pytest.raises(ValueError, match="some expects numbers or text, got objects"):
+            write_arrays(tmp_path / "b.npz", {**arrays, "some": objects}, compressed=compressed)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,12 +202,19 @@ def test_a_measurement_that_fails_is_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_written_whole_and_readable_by_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_is_written_whole_and_readable_by_those_whom_the_umask_lets(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
-    write_atomically(path, lambda file: file.write(b"new"))
+    before = os.umask(umask)
+    try:
+        write_atomically(path, lambda file: file.write(b"new"))
+    finally:
+        os.umask(before)
     assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == mode
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaeaudit.attacks.balls import Norm, farthest, lengthened, projection, room, steepest
 from vaeaudit.attacks.goals import Goal
+from vaeaudit.attacks.watched import WatchedGoal
 from vaeaudit.errors import DataError, OptionError
 from vaeaudit.optimize import BoxLBFGS, ascend, minimize
 
@@ -32,11 +33,14 @@ class Climbed:
         distortions: d, `(images, budgets, n)`.
         converged: whether the search had settled, `(images, budgets)`.
         evaluations: of gradients, spent on each image, `(images,)`.
+        non_finite: whether the goal or its gradient was NaN or infinite somewhere in the ball, `(images, budgets)`; such
+            points count as no better than any other unless the goal is infinitely good there.
     """
 
     distortions: Tensor
     converged: Tensor
     evaluations: Tensor
+    non_finite: Tensor
 
 
 def check_effort(name: str, steps: int, restarts: int) -> None:
@@ -102,7 +106,9 @@ def climb(goal: Goal, radii: Tensor, norm: Norm, starts: Tensor, *, steps: int, 
     a_row = starts.shape[0] * starts.shape[3] * images.element_size() * _COPIES
     chunks = torch.arange(len(images), device=images.device).split(max(1, STATE_BYTES // a_row))
     parts = [
-        _Climb(goal=goal.select(rows), radii=radii, norm=norm, steps=steps, towards=towards).run(starts[:, rows])
+        _Climb(goal=WatchedGoal(goal.select(rows)), radii=radii, norm=norm, steps=steps, towards=towards).run(
+            starts[:, rows]
+        )
         for rows in chunks
     ]
     return Climbed(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Climbed)})
@@ -122,7 +128,7 @@ class _End:
 class _Climb:
     """A row is one start of one image; the images of the first start come first."""
 
-    goal: Goal
+    goal: WatchedGoal
     radii: Tensor
     norm: Norm
     steps: int
@@ -133,7 +139,7 @@ class _Climb:
         problem = torch.arange(images, device=starts.device).repeat(count)
         low, high = (side.repeat(count, 1) for side in room(self.goal.autoencoder, self.goal.originals))
         spent = torch.zeros(images, dtype=torch.long, device=starts.device)
-        here, found, settled = None, [], []
+        here, found, settled, broken = None, [], [], []
         rounds = [*enumerate(self.radii)]
         if self.towards > 0:
             rounds = [(0, _LINEAR * self.radii[0]), *rounds]
@@ -146,11 +152,13 @@ class _Climb:
             top = end.value.view(count, images).nan_to_num(torch.inf).argmin(0) * images + problem[:images]
             found.append(end.point[top])
             settled.append(end.settled[top])
+            broken.append(self.goal.non_finite)
         budgets = len(self.radii)
         return Climbed(
             distortions=torch.stack(found[-budgets:], 1),
             converged=torch.stack(settled[-budgets:], 1),
             evaluations=spent,
+            non_finite=torch.stack(broken[-budgets:], 1),
         )
 
     def _search(self, start: Tensor, problem: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> _End:

@@ -35,6 +35,8 @@ class MaximumDamage:
         objective: what was raised: the displacement, or with samples its mean over sampled r(x + d),
             `(images, budgets)`.
         converged: whether the last steps gained less than 0.1 %, `(images, budgets)`.
+        non_finite: whether the model, or a gradient, was NaN or infinite somewhere in the ball where the search came,
+            `(images, budgets)`; larger balls hold the smaller ones.
         gradient_evaluations: spent on each image, `(images,)`.
         norm: "l2" or "linf".
         samples: posterior samples of r(x + d); 0 where it is that of the mean.
@@ -47,6 +49,7 @@ class MaximumDamage:
     divergence: Tensor
     objective: Tensor
     converged: Tensor
+    non_finite: Tensor
     gradient_evaluations: Tensor
     norm: Norm
     samples: int = 0
@@ -108,8 +111,9 @@ def maximum_damage(
         return MaximumDamage(
             radii=radii, adversarial=done.adversarial, distortion=done.distortion, displacement=done.displacement,
             divergence=figure(latent, done.adversarial), objective=objective,
-            converged=found.converged & objective.isfinite(), gradient_evaluations=found.evaluations, norm=norm,
-            samples=sampled,
+            converged=found.converged & objective.isfinite(),
+            non_finite=found.non_finite | ~(objective + done.displacement).isfinite(),
+            gradient_evaluations=found.evaluations, norm=norm, samples=sampled,
         )  # fmt: skip
 
 

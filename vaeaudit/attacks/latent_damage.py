@@ -30,6 +30,8 @@ class LatentDamage:
         displacement: L2(r(x + d) - r(x)) of the mean reconstructions, input units, `(images, budgets)`.
         divergence: D(q(z|x+d), q(z|x)), `(images, budgets)`.
         converged: whether the last steps gained less than 0.1 %, `(images, budgets)`.
+        non_finite: whether the model, or a gradient, was NaN or infinite somewhere in the ball where the search came,
+            `(images, budgets)`; larger balls hold the smaller ones.
         gradient_evaluations: spent on each image, `(images,)`.
         norm: "l2" or "linf".
         divergence_name: the divergence used (`kl` becomes `mean_l2` for deterministic codes).
@@ -41,6 +43,7 @@ class LatentDamage:
     displacement: Tensor
     divergence: Tensor
     converged: Tensor
+    non_finite: Tensor
     gradient_evaluations: Tensor
     norm: Norm
     divergence_name: str
@@ -101,5 +104,6 @@ def latent_damage(
         return LatentDamage(
             radii=radii, adversarial=done.adversarial, distortion=done.distortion, displacement=done.displacement,
             divergence=reached, converged=found.converged & reached.isfinite(),
+            non_finite=found.non_finite | ~(reached + done.displacement).isfinite(),
             gradient_evaluations=found.evaluations, norm=norm, divergence_name=name,
         )  # fmt: skip

@@ -45,6 +45,10 @@ class BallAttack(Protocol):
         """Whether the search had settled, `(images, budgets)`."""
 
     @property
+    def non_finite(self) -> Tensor:
+        """Whether the model, or a gradient, was NaN or infinite where the search came, `(images, budgets)`."""
+
+    @property
     def gradient_evaluations(self) -> Tensor:
         """Spent on each image, `(images,)`."""
 

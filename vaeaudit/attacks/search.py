@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vaeaudit.attacks.balls import NORMS, Norm, farthest, projection, room
-from vaeaudit.attacks.goals import DisplacementGoal, Goal, LatentGoal
+from vaeaudit.attacks.goals import DisplacementGoal, LatentGoal
 from vaeaudit.attacks.objective import checked_inputs
+from vaeaudit.attacks.watched import WatchedGoal
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import DataError, OptionError
@@ -37,6 +38,7 @@ class RandomSearch:
         distortion: the norm of d, float64, `(images,)`.
         displacement: L2(r(x + d) - r(x)) of the mean reconstructions, float64, `(images,)`.
         divergence: Delta(q(z|x+d), q(z|t)) where there are targets, else Delta(q(z|x+d), q(z|x)), float64, `(images,)`.
+        non_finite: whether the model returned NaN or infinity where the search came, `(images,)`.
         queries: calls of the model an image.
         norm: "l2" or "linf".
     """
@@ -46,6 +48,7 @@ class RandomSearch:
     distortion: Tensor
     displacement: Tensor
     divergence: Tensor
+    non_finite: Tensor
     queries: int
     norm: Norm
 
@@ -95,16 +98,18 @@ def random_search(
         latent = LatentGoal(autoencoder=ae, originals=images, posteriors=posteriors, divergence=delta)
         moved = DisplacementGoal(autoencoder=ae, originals=images, clean=ae.reconstructions(images), noise=None)
         way = None if targets is None else (aims - images).flatten(1)
-        goal, towards = (moved, 1) if targets is None else (latent, -1)
+        goal, towards = (WatchedGoal(moved), 1) if targets is None else (WatchedGoal(latent), -1)
         search = _Search(goal=goal, towards=towards, radii=radii, norm=norm, queries=queries, seed=seed)
         points = search.run(way)
         rows = torch.arange(len(images), device=images.device)
         adversarial = (images + points.view_as(images)).clamp(*ae.bounds)
         change = (adversarial.double() - images.double()).flatten(1)
+        displacement = moved.of(adversarial, rows)
         return RandomSearch(
             radii=radii, adversarial=adversarial, queries=queries, norm=norm,
             distortion=change.norm(dim=1) if norm == "l2" else change.abs().amax(1),
-            displacement=moved.of(adversarial, rows), divergence=latent.of(adversarial, rows),
+            displacement=displacement, divergence=latent.of(adversarial, rows),
+            non_finite=goal.non_finite | ~displacement.isfinite(),
         )  # fmt: skip
 
 
@@ -128,7 +133,7 @@ def _budgets(images: Tensor, radius: float | Tensor, norm: Norm, queries: int) -
 class _Search:
     """Candidates are the same for all images; each image keeps its own best."""
 
-    goal: Goal
+    goal: WatchedGoal
     towards: int
     radii: Tensor
     norm: Norm

@@ -30,6 +30,8 @@ class TargetedInBall:
         divergence: Delta(q(z|x+d), q(z|t)), whatever the aim, `(pairs, budgets)`.
         objective: what was lowered: Delta, L2(r(x+d) - t)^2, or the target's negative ELBO, `(pairs, budgets)`.
         converged: whether the last steps gained less than 0.1 %, `(pairs, budgets)`.
+        non_finite: whether the model, or a gradient, was NaN or infinite somewhere in the ball where the search came,
+            `(pairs, budgets)`; larger balls hold the smaller ones.
         gradient_evaluations: spent on each pair, `(pairs,)`.
         norm: "l2" or "linf".
         divergence_name: the divergence used (`kl` becomes `mean_l2` for deterministic codes).
@@ -44,6 +46,7 @@ class TargetedInBall:
     divergence: Tensor
     objective: Tensor
     converged: Tensor
+    non_finite: Tensor
     gradient_evaluations: Tensor
     norm: Norm
     divergence_name: str
@@ -116,6 +119,8 @@ def targeted_ball(
         return TargetedInBall(
             radii=radii, adversarial=done.adversarial, distortion=done.distortion, displacement=done.displacement,
             target_distance=gap, divergence=divergences, objective=reached,
-            converged=found.converged & reached.isfinite(), gradient_evaluations=found.evaluations + spent, norm=norm,
+            converged=found.converged & reached.isfinite(),
+            non_finite=found.non_finite | ~(reached + done.displacement).isfinite(),
+            gradient_evaluations=found.evaluations + spent, norm=norm,
             divergence_name=goals.divergence_name, aim=aim,
         )  # fmt: skip

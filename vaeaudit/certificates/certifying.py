@@ -23,6 +23,7 @@ from vaeaudit.certificates.searching import (
 )
 from vaeaudit.divergences import divergence_named
 from vaeaudit.errors import DataError, OptionError
+from vaeaudit.pairs import half_the_median_distance
 
 Part = Literal["distortion", "divergence", "damage", "margin"]
 PARTS: tuple[Part, ...] = ("distortion", "divergence", "damage", "margin")
@@ -144,7 +145,7 @@ def certify(
     """
     originals, targets = _checked_pairs(originals, targets)
     spans = (originals - targets).flatten(1).norm(dim=1)
-    r = float(spans.median()) / 2 if r is None else float(r)
+    r = half_the_median_distance(originals, targets) if r is None else float(r)
     asked = Asked(
         divergence=divergence, levels=_rows_of("within", within, len(originals), zero=True), r=r, sampled=sampled,
         budgets=_rows_of("budgets", budgets, len(originals)) * spans[:, None], balls=balls,

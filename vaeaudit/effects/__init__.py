@@ -9,8 +9,9 @@ from vaeaudit.effects.amplification import Amplification, amplification
 from vaeaudit.effects.downstream import Downstream, Judgement, downstream
 from vaeaudit.effects.likelihood import LikelihoodDegradation, likelihood_degradation
 from vaeaudit.effects.refusal import NotMeasured
-from vaeaudit.effects.robustness import Robustness, half_the_median_distance, r_robustness
+from vaeaudit.effects.robustness import Robustness, r_robustness
 from vaeaudit.effects.similarity import Scales, Similarities, ms_ssim, scales_of, similarities
+from vaeaudit.pairs import half_the_median_distance
 
 __all__ = [
     "Amplification",

@@ -8,6 +8,7 @@ clean and attacked, by a classifier fitted to the other folds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,9 +22,12 @@ from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.effects.attacked import checked_attack, digests
 from vaeaudit.effects.logistic import Floats, Integers, fit_logistic
 from vaeaudit.effects.refusal import NotMeasured
-from vaeaudit.errors import DataError, ModelError, OptionError
+from vaeaudit.effects.spanned import LIMIT, Spanned, bytes_of, spanned
+from vaeaudit.errors import DataError, OptionError
 
 Bools = NDArray[np.bool_]
+Kind = Literal["latents", "reconstructions"]
+_PARTS: dict[Kind, str] = {"latents": "encoder", "reconstructions": "decoder"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class Judgement:
         converged: whether every fold's classifier came to its optimum.
     """
 
-    features: Literal["latents", "reconstructions"]
+    features: Kind
     labels: Integers
     clean: Integers
     attacked: Integers
@@ -132,12 +136,12 @@ def downstream(
         seed: seed of the folds, and of the model's randomness, should it have any.
 
     Returns:
-        What the classifiers say; or why there are none: no labels, a single class, or fewer different images of a
-        class than folds.
+        What the classifiers say; or why there are none: no labels, a single class, fewer different images of a class
+        than folds, an encoder or decoder that returns NaN or infinite values, or more features of more images than
+        are fitted in memory.
 
     Raises:
         DataError: images or labels that do not belong together.
-        ModelError: the model returns values that are not finite.
         OptionError: folds or a penalty that there cannot be.
     """
     if folds < 2 or not 0 < penalty < np.inf:
@@ -157,9 +161,12 @@ def downstream(
     )  # fmt: skip
     with ae.at_rest(seed):
         moved = attacked.adversarial.flatten(0, 1)
-        means = (_plain(ae.posteriors(x).mean, "encoder") for x in (images, moved))
-        outputs = (_plain(ae.reconstructions(x), "decoder") for x in (images, moved))
-        latents, reconstructions = cut.judged("latents", *means), cut.judged("reconstructions", *outputs)
+        latents = cut.asked("latents", lambda x: ae.posteriors(x).mean, images, moved)
+        if isinstance(latents, NotMeasured):
+            return latents
+        reconstructions = cut.asked("reconstructions", ae.reconstructions, images, moved)
+        if isinstance(reconstructions, NotMeasured):
+            return reconstructions
     return Downstream(latents=latents, reconstructions=reconstructions, folds=folds, penalty=penalty)
 
 
@@ -174,21 +181,37 @@ class _Cut:
     order: Integers
     penalty: float
 
-    def judged(self, kind: Literal["latents", "reconstructions"], clean: Floats, attacked: Floats) -> Judgement:
-        """Cross-fit: features `(images, n)` of clean and `(attacked * budgets, n)` of attacked images."""
+    def asked(
+        self, kind: Kind, features: Callable[[Tensor], Tensor], images: Tensor, moved: Tensor
+    ) -> Judgement | NotMeasured:
+        """What a classifier of these features says of images `(images, *event)` and attacked `(attacked * budgets, *event)`."""
+        clean, attacked = features(images).flatten(1), features(moved).flatten(1)
+        if not bool(clean.isfinite().all() & attacked.isfinite().all()):
+            return NotMeasured(
+                reason=f"the {_PARTS[kind]} returns NaN or infinite values, which no classifier can learn from or judge; "
+                "check it at the images and at the attacked ones"
+            )
+        if (needed := bytes_of(clean)) > LIMIT:
+            return NotMeasured(
+                reason=f"a classifier of {clean.shape[1]:,} features of {len(clean):,} {kind} takes {needed:,} bytes, more "
+                f"than {LIMIT:,}; give fewer images"
+            )
+        return self.judged(kind, spanned(clean, attacked, self.order))
+
+    def judged(self, kind: Kind, features: Spanned) -> Judgement:
+        """Cross-fit."""
+        clean, attacked = features.clean, features.attacked
         on_clean = np.empty(len(clean), np.int64)
         on_attacked = np.empty((len(self.rows), len(attacked) // len(self.rows)), np.int64)
-        attacked = attacked.reshape(*on_attacked.shape, -1)
+        attacked = attacked.reshape(*on_attacked.shape, clean.shape[1])
         converged = True
         for fold in np.unique(self.folds):
             # in an order of their own, which sums are rounded in
             learnt = self.order[self.folds[self.order] != fold]
-            fit = fit_logistic(clean[learnt], self.classes[learnt], len(self.names), self.penalty)
+            fit = fit_logistic(clean[learnt], self.classes[learnt], len(self.names), self.penalty, features.width)
             here, there = self.folds == fold, self.folds[self.rows] == fold
             on_clean[here] = fit.classes(clean[here])
-            on_attacked[there] = fit.classes(attacked[there].reshape(-1, clean.shape[1])).reshape(
-                on_attacked[there].shape
-            )
+            on_attacked[there] = fit.classes(attacked[there])
             converged = converged and fit.converged
         return Judgement(
             features=kind, labels=self.names[self.classes[self.rows]], clean=self.names[on_clean[self.rows]],
@@ -239,14 +262,6 @@ def _checked_rows(rows: Any, count: int) -> Integers:
     if given.ndim != 1 or given.dtype.kind not in "iu" or (len(given) and not 0 <= given.min() <= given.max() < count):
         raise DataError(f"rows expect positions among the {count} images, got {given.dtype} of shape {given.shape}")
     return given.astype(np.int64)
-
-
-def _plain(values: Tensor, part: str) -> Floats:
-    """Features `(rows, n)`, float64."""
-    plain: Floats = values.flatten(1).double().cpu().numpy()
-    if not np.isfinite(plain).all():
-        raise ModelError(f"the {part} returns NaN or infinite values, which no classifier can learn from or judge")
-    return plain
 
 
 def _share(found: Bools) -> Floats:

@@ -35,17 +35,17 @@ class Logistic:
     converged: bool
 
     def logits(self, features: Floats) -> Floats:
-        """Unnormalised log-probabilities, `(rows, classes)`."""
+        """Unnormalised log-probabilities of features `(..., features)`, `(..., classes)`."""
         found: Floats = (features - self.centre) / self.scale @ self.weights + self.offsets
         return found
 
     def classes(self, features: Floats) -> Integers:
-        """The most probable class of each row, `(rows,)`."""
-        found: Integers = self.logits(features).argmax(1).astype(np.int64)
+        """The most probable class of each row of features `(..., features)`, `(...)`."""
+        found: Integers = self.logits(features).argmax(-1).astype(np.int64)
         return found
 
 
-def fit_logistic(features: Floats, classes: Integers, count: int, penalty: float) -> Logistic:
+def fit_logistic(features: Floats, classes: Integers, count: int, penalty: float, width: int | None = None) -> Logistic:
     """Minimise the sum of cross-entropies + penalty / 2 * |weights|^2; the offsets are free.
 
     The features share one scale, so that the fit does not depend on the unit of pixels, and latent units that are switched
@@ -58,11 +58,13 @@ def fit_logistic(features: Floats, classes: Integers, count: int, penalty: float
         classes: from 0 to count - 1, `(rows,)`.
         count: how many classes there are.
         penalty: above 0, which makes the weights unique.
+        width: how many features there were, should these be coordinates of them; their mean square is of so many.
     """
     centre = features.mean(0)
-    scale = float(np.sqrt(np.square(features - centre).mean())) or 1.0
-    rows = (features - centre) / scale
-    _, lengths, axes = np.linalg.svd(rows, full_matrices=False)
+    rows = features - centre
+    scale = float(np.sqrt(np.vdot(rows, rows) / (len(rows) * (width or rows.shape[1])))) or 1.0
+    rows /= scale
+    lengths, axes = _principal(rows)
     stretch = 1 / np.sqrt(penalty + np.square(lengths) * (1 - 1 / count) / count)
     inner = rows @ (axes.T * stretch)
     best, _, facts = scipy.optimize.fmin_l_bfgs_b(
@@ -74,6 +76,16 @@ def fit_logistic(features: Floats, classes: Integers, count: int, penalty: float
         centre=centre, scale=scale, weights=axes.T @ (stretch[:, None] * weights), offsets=offsets,
         converged=bool(np.abs(facts["grad"]).max() <= 10 * _GRADIENT),
     )  # fmt: skip
+
+
+def _principal(rows: Floats) -> tuple[Floats, Floats]:
+    """Lengths along the principal axes, and the axes `(axes, features)`: orthonormal, and spanning the rows."""
+    if rows.shape[1] > len(rows):
+        _, lengths, axes = np.linalg.svd(rows, full_matrices=False)
+        return lengths, axes
+    # all axes are there, so that rounding in the shortest of them costs steps at most, and no copy of the rows is made
+    squares, axes = np.linalg.eigh(rows.T @ rows)
+    return np.sqrt(squares.clip(min=0)), axes.T
 
 
 def _loss(parameters: Floats, rows: Floats, chosen: Floats, penalties: Floats) -> tuple[float, Floats]:

@@ -23,6 +23,7 @@ from vaeaudit.batches import in_batches
 from vaeaudit.effects.attacked import Keys, checked_attack, checked_counterparts, checked_keys, checked_samples
 from vaeaudit.errors import OptionError
 from vaeaudit.latent import Posterior
+from vaeaudit.pairs import half_the_median_distance
 from vaeaudit.reconstruction import posterior_noise
 
 _ATTACKED, _CLEAN = 0, 1
@@ -115,16 +116,6 @@ class Robustness:
     def _smallest(self, chosen: Tensor, at_zero: Tensor) -> Tensor:
         smallest = torch.where(chosen, self.distortion, torch.inf).amin(1)
         return torch.where(at_zero, 0, smallest)
-
-
-def half_the_median_distance(originals: Tensor, targets: Tensor) -> float:
-    """The r that `vaeaudit.certificates.certify` takes by default: half the median of L2(x - t), input units.
-
-    Args:
-        originals: x, `(pairs, *event)`.
-        targets: t, `(pairs, *event)`.
-    """
-    return float((originals - targets).double().flatten(1).norm(dim=1).median()) / 2
 
 
 def r_robustness(

@@ -187,11 +187,12 @@ CHECKS: dict[str, Check] = {
     ),
     "non_finite_under_attack": Check(
         severity="invalid",
-        measured="Reconstructions of attacked images.",
-        threshold="One pair.",
-        spoils=_ATTACK,
-        cause="Overflow where attacked images lie.",
-        consequence="The attack cannot be followed there.",
+        measured="Reconstructions at the end of the targeted attack's paths, and values and gradients wherever the untargeted "
+        "attack came.",
+        threshold="One pair, or one image.",
+        spoils=f"of the targeted attack: {_ATTACK}; of the untargeted one: {_DAMAGE}",
+        cause="Overflow, or a division by zero, where attacked images lie.",
+        consequence="The attack cannot be followed there, and where the model returns NaN that counts in no figure.",
         remedy="Look for overflow in the encoder's exponentials and divisions near the bounds of the input.",
     ),
     "curves_not_saturating": Check(

@@ -131,12 +131,7 @@ def findings_of_curves(
             remedy="A model of little reach is hard to read by its hinge: judge it by damage and reconstruction error.",
         ))  # fmt: skip
     if non_finite:
-        findings.append(Finding(
-            name="non_finite_under_attack", severity="invalid", affects=_ATTACKED,
-            message=f"under attack the model returned NaN or infinite values for {non_finite} of {pairs} pairs: "
-            "the attack cannot be followed there.",
-            remedy="Look for overflow in the encoder's exponentials and divisions near the bounds of the input.",
-        ))  # fmt: skip
+        findings.append(_non_finite("targeted", f"{non_finite} of {pairs} pairs", _ATTACKED))
     if censored:
         findings.append(Finding(
             name="curves_not_saturating", severity="invalid" if 2 * censored >= used else "warning",
@@ -165,6 +160,14 @@ def findings_of_curves(
             remedy="Look at the adversarial reconstructions: the posterior may be matched where the decoder's input is not.",
         ))  # fmt: skip
     return findings
+
+
+def _non_finite(attack: str, where: str, affects: tuple[str, ...]) -> Finding:
+    return found(
+        "non_finite_under_attack", "invalid",
+        f"under the {attack} attack the model returned NaN or infinite values, or gradients, for {where}: the attack cannot "
+        "be followed there, and NaN counts in no figure.", affects,
+    )  # fmt: skip
 
 
 def finding_few_active_units(active: int) -> Finding:
@@ -223,6 +226,26 @@ def finding_local_minima(share: float, threshold: float) -> Finding:
         f"came to objectives more than {threshold:.0%} apart, before the better one was polished.",
         remedy="The better one counts. Many local minima may hide better ones still: preset \"thorough\" adds random starts.",
     )  # fmt: skip
+
+
+def finding_non_finite_damage(met: int, images: int) -> Finding:
+    """The untargeted attack came to where the model breaks down; no figure of damage covers that.
+
+    Args:
+        met: images around which it did.
+        images: images attacked.
+    """
+    return _non_finite("untargeted", f"{met} of {images} images", _DAMAGED)
+
+
+def finding_non_finite_gap(met: int, pairs: int) -> Finding:
+    """A targeted attack inside a ball came to where the model breaks down; no gap covers that.
+
+    Args:
+        met: pairs at which it did.
+        pairs: pairs attacked.
+    """
+    return _non_finite("targeted", f"{met} of {pairs} pairs", ("worst_gap", "worst_gap_linf"))
 
 
 def finding_damage_not_converged(share: float) -> Finding:

@@ -19,6 +19,7 @@ from vaeaudit.certificates.convex import newton_work
 from vaeaudit.certificates.prepared import Prepared, prepare
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.measurements.bench import BUDGETS, Bench, Floats, Rows, plain
+from vaeaudit.pairs import half_the_median_distance
 from vaeaudit.report.certificates import Certified, LipschitzBound
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
@@ -36,8 +37,8 @@ _FIGURES: dict[str, tuple[Part, ...]] = {
 }
 
 
-def certificates(bench: Bench, curves: Curves, damage: Damage) -> tuple[Certified, list[health.Finding]]:
-    """Certify as many of the first pairs as the preset affords.
+def certificates(bench: Bench, curves: Curves, damage: Damage) -> tuple[Certified | None, list[health.Finding]]:
+    """Certify as many of the first pairs as the preset affords; None where it affords none.
 
     Every pair is asked for the divergence that the targeted attack came down to at its smallest C, so that
     certificate and attack speak of the same thing.
@@ -47,6 +48,8 @@ def certificates(bench: Bench, curves: Curves, damage: Damage) -> tuple[Certifie
         curves: of all pairs.
         damage: of the untargeted attack.
     """
+    if not bench.spec.certified:
+        return None, []
     certifier = _Certifier(bench=bench)
     known = certifier.known()
     grown = bench.spec.grown(len(bench.pairs))
@@ -80,7 +83,7 @@ class _Certifier:
     @functools.cached_property
     def r(self) -> float:
         """Half the median distance of the plan's own pairs, which an extension does not change."""
-        return float(np.median(self.bench.spans(self.bench.first))) / 2
+        return half_the_median_distance(*self.bench.pair_images(np.arange(self.bench.first)))
 
     @functools.cached_property
     def figures(self) -> tuple[Part, ...]:

@@ -22,11 +22,12 @@ def damage(bench: Bench) -> tuple[Damage, list[health.Finding]]:
     radii = bench.radii(BUDGETS)
     rows = bench.originals_first(bench.spec.grown(bench.first).damaged, bench.spec.grown(len(bench.pairs)).damaged)
     attack = partial(_damage, bench, rows=rows, radii=radii)
-    settings = {"radii": radii, "steps": bench.spec.damage_steps, "restarts": bench.spec.damage_restarts}
+    settings = {
+        "radii": radii, "steps": bench.spec.damage_steps, "restarts": bench.spec.damage_restarts, "watched": True,
+    }  # fmt: skip
     arrays = bench.kept("damage", "untargeted attack", bench.image_keys(rows), attack, IMAGES_AT_ONCE, settings)
     found = damage_of(arrays["displacement"], radii, bench.data.index[rows], bench.seed)
-    unconverged = float((~arrays["converged"]).mean())
-    return found, [health.finding_damage_not_converged(unconverged)] if unconverged > _UNCONVERGED else []
+    return found, _findings(arrays)
 
 
 def _damage(bench: Bench, chunk: Rows, rows: Rows, radii: list[float]) -> Arrays:
@@ -35,7 +36,22 @@ def _damage(bench: Bench, chunk: Rows, rows: Rows, radii: list[float]) -> Arrays
         bench.ae, images, radii, steps=bench.spec.damage_steps, restarts=bench.spec.damage_restarts,
         seed=bench.seed,
     )  # fmt: skip
-    return {"displacement": plain(attack.displacement), "converged": attack.converged.cpu().numpy()}
+    return {
+        "displacement": plain(attack.displacement), "converged": attack.converged.cpu().numpy(),
+        "non_finite": attack.non_finite.cpu().numpy(),
+    }  # fmt: skip
+
+
+def _findings(arrays: Arrays) -> list[health.Finding]:
+    """What the attack says about itself."""
+    findings = []
+    broken = int(arrays["non_finite"].any(1).sum())
+    if broken:
+        findings.append(health.finding_non_finite_damage(broken, len(arrays["non_finite"])))
+    unconverged = float((~arrays["converged"]).mean())
+    if unconverged > _UNCONVERGED:
+        findings.append(health.finding_damage_not_converged(unconverged))
+    return findings
 
 
 def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64], seed: int) -> Damage:

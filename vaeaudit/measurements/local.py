@@ -116,7 +116,7 @@ def local_of(
     once = np.full((pairs, 1), np.nan)
     once[np.unique(originals, return_index=True)[1]] = 1
     columns = np.searchsorted(budgets, damage.radii)
-    untargeted = arrays["reconstruction.realised"][:, columns] / _damage_at(damage, originals)
+    untargeted = _ratio(arrays["reconstruction.realised"][:, columns], _damage_at(damage, originals))
     targeted = _ratio(arrays["way"], _way_of_targeted(curves, damage.radii / arrays["span"][:, None]))
     return LocalPrediction(
         radii=budgets, originals=originals, targets=curves.targets[:pairs],

@@ -31,6 +31,8 @@ _HALF_WAY = 0.5
 _SAME_BALL = 1 + 1e-6
 _ON_GRID = 1e-3
 """How far from whole steps 8-bit values may lie, in steps."""
+_VALUES_AT_ONCE = 2**22
+"""Pixel values that are held against the grid together, in float64."""
 _SEED = 1
 _AT_ONCE = 8
 _VANISHING, _BLIND = 0.1, 0.25
@@ -76,9 +78,9 @@ def second_look(bench: Bench, curves: Curves, damage: Damage) -> list[health.Fin
         "restarts": [spec.damage_restarts, spec.restarts], "evaluations": spec.evaluations, "queries": spec.queries,
         "divergence": bench.divergence, "penalty": bench.penalty, "budgets": BUDGETS,
     }  # fmt: skip
-    rows = bench.kept(
-        "second-look", "second look", bench.pair_keys(pairs), partial(_looked_at, bench, plan=plan), _AT_ONCE, settings
-    )
+    # a ball comes of its pair's curve, which other things determine than these settings
+    keys = [f"{key}:{ball!r}" for key, ball in zip(bench.pair_keys(pairs), plan.balls.tolist(), strict=True)]
+    rows = bench.kept("second-look", "second look", keys, partial(_looked_at, bench, plan=plan), _AT_ONCE, settings)
     return [
         *_of_gradients(rows), *_of_untargeted(bench, rows, damage), *_of_targeted(bench, rows, curves, plan),
         *_of_bits(bench, rows, curves),
@@ -190,8 +192,9 @@ def _has_eight_bits(bench: Bench) -> bool:
     low, high = bench.ae.bounds
     if not math.isfinite(high - low):
         return False
-    steps = (bench.images.double() - low) / (high - low) * health.EIGHT_BITS
-    return bool(((steps - steps.round()).abs() < _ON_GRID).all())
+    few = max(1, _VALUES_AT_ONCE // bench.images[0].numel())
+    steps = ((images.double() - low) / (high - low) * health.EIGHT_BITS for images in bench.images.split(few))
+    return all(bool(((some - some.round()).abs() < _ON_GRID).all()) for some in steps)
 
 
 def _of_gradients(rows: Arrays) -> list[health.Finding]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeaudit import attacks, effects, health
@@ -54,10 +55,11 @@ def worst_case(
     found = WorstCase(
         damage=_damage_of(bench, rows, untargeted["l2"], "l2", deterministic),
         damage_linf=_damage_of(bench, rows, untargeted["linf"], "linf", deterministic),
-        gap=targeted["l2"], gap_linf=targeted["linf"],
+        gap=targeted["l2"][0], gap_linf=targeted["linf"][0],
         effects=_effects_of(bench, rows, untargeted["l2"]),
     )  # fmt: skip
-    return found, _findings(found, damage)
+    broken = [untargeted[norm]["non_finite"] for norm in NORMS], [targeted[norm][1] for norm in NORMS]
+    return found, [*_findings(found, damage), *_breakdowns(*(np.any(one, axis=0) for one in broken))]
 
 
 def radii_of(bench: Bench, norm: str) -> list[float]:
@@ -70,7 +72,7 @@ def _settings(bench: Bench, norm: str) -> dict[str, object]:
     spec = bench.spec
     return {
         "norm": norm, "radii": radii_of(bench, norm), "steps": spec.family_steps, "restarts": spec.family_restarts,
-        "queries": spec.queries, "samples": spec.samples,
+        "queries": spec.queries, "samples": spec.samples, "watched": True,
     }  # fmt: skip
 
 
@@ -111,8 +113,9 @@ def _attacked(
         [*(one.adversarial for one in found), torch.stack([one.adversarial for one in searched], 1)], 1
     )
     place = torch.arange(len(images), device=images.device)[:, None], torch.arange(len(radii), device=images.device)
-    worst = adversarial[place[0], displacement.argmax(1), place[1]]
-    arrays = {"displacement": plain(displacement)}
+    worst = adversarial[place[0], displacement.nan_to_num(-1, -1).argmax(1), place[1]]
+    broken = [one.non_finite.any(1) for one in found] + [one.non_finite for one in searched]
+    arrays = {"displacement": plain(displacement), "non_finite": torch.stack(broken, 1).any(1).cpu().numpy()}
     return arrays if norm == "linf" else {**arrays, **_measured(bench, images, worst, r, rows[chunk])}
 
 
@@ -137,7 +140,10 @@ def _measured(bench: Bench, images: Tensor, worst: Tensor, r: float, rows: Rows)
     return {**arrays, "worst": worst.float().cpu().numpy()} if fits else arrays
 
 
-def _targeted(bench: Bench, pairs: int, norm: Norm, curves: Curves, deterministic: bool) -> AttackFamily:
+def _targeted(
+    bench: Bench, pairs: int, norm: Norm, curves: Curves, deterministic: bool
+) -> tuple[AttackFamily, NDArray[np.bool_]]:
+    """The family, and at which pairs the model broke down under it."""
     family = attacks.targeted_attacks(deterministic=deterministic)
     arrays = bench.kept(
         f"family-targeted-{norm}", f"all targeted attacks, {norm}",
@@ -146,9 +152,10 @@ def _targeted(bench: Bench, pairs: int, norm: Norm, curves: Curves, deterministi
         {**_settings(bench, norm), "attacks": list(family)},
     )  # fmt: skip
     gaps = np.where(curves.excluded[:pairs, None, None], np.nan, arrays["gap"])
-    return _family_of(
-        "gap", norm, radii_of(bench, norm), tuple(family), gaps, bench.data.index[bench.pairs[:pairs]], bench.seed
-    )
+    indices = bench.data.index[bench.pairs[:pairs]]
+    return _family_of("gap", norm, radii_of(bench, norm), tuple(family), gaps, indices, bench.seed), arrays[
+        "non_finite"
+    ]
 
 
 def _aimed(bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targeted]) -> Arrays:
@@ -159,16 +166,20 @@ def _aimed(bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targ
         attack(
             bench.ae, originals, targets, radii, norm, steps=spec.family_steps, restarts=spec.family_restarts,
             seed=bench.seed, starts=None,
-        ).adversarial
+        )
         for attack in family.values()
     ]  # fmt: skip
+    adversarial, broken = (
+        torch.cat([getattr(one, name) for one in found], 1) for name in ("adversarial", "non_finite")
+    )
     distances = target_distances(
-        bench.ae, originals, targets, torch.cat(found, 1), samples=spec.samples, keys=bench.noise_keys(chunk)
+        bench.ae, originals, targets, adversarial, samples=spec.samples, keys=bench.noise_keys(chunk)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         own = plain(distances.target)[:, None]
         gaps = (plain(distances.adversarial) - own) / (plain(distances.original)[:, None] - own)
-    return {"gap": gaps.reshape(len(chunk), len(family), len(radii))}
+    gaps = gaps.reshape(len(chunk), len(family), len(radii))
+    return {"gap": gaps, "non_finite": broken.any(1).cpu().numpy()}
 
 
 def _damage_of(bench: Bench, rows: Rows, arrays: Arrays, norm: str, deterministic: bool) -> AttackFamily:
@@ -254,6 +265,16 @@ def _judged(bench: Bench, rows: Rows, arrays: Arrays) -> tuple[dict[str, Floats]
         for part, judgement in judgements.items()
         for what, attribute in (("kept", "kept"), ("right", "attacked_right"))
     }, {}
+
+
+def _breakdowns(images: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> list[health.Finding]:
+    """Where the model was NaN or infinite under any attack of the family."""
+    found = []
+    if images.any():
+        found.append(health.finding_non_finite_damage(int(images.sum()), len(images)))
+    if pairs.any():
+        found.append(health.finding_non_finite_gap(int(pairs.sum()), len(pairs)))
+    return found
 
 
 def _findings(found: WorstCase, damage: Damage) -> list[health.Finding]:

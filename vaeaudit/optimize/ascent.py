@@ -67,7 +67,9 @@ def ascend(
     """
     climb = _Climb(start, *objective(start))
     for _ in range(steps):
-        step = project(climb.point + (climb.length * radius)[:, None] * steepest(climb.gradient)) - climb.point
+        # lengths are float64, as values are; points stay what they were, so that the model sees what it is made for
+        length = (climb.length * radius).to(start.dtype)[:, None]
+        step = project(climb.point + length * steepest(climb.gradient)) - climb.point
         # back on the segment, a convex combination may leave the set by rounding or by its momentum
         trial = project(climb.point + climb.mixed(step))
         climb.move(trial, *objective(trial))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeaudit.errors import ReportError
-from vaeaudit.files import read_arrays, write_atomically
+from vaeaudit.files import read_arrays, write_arrays
 
 Integers = NDArray[np.int64]
 _OWNER = "report"
@@ -46,8 +46,7 @@ def save_gallery(gallery: Gallery | None, path: Path, owner: str) -> None:
     fields = (
         {} if gallery is None else {f.name: np.asarray(getattr(gallery, f.name)) for f in dataclasses.fields(gallery)}
     )
-    arrays = {_OWNER: np.array(owner), **fields}
-    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    write_arrays(path, {_OWNER: np.array(owner), **fields}, compressed=True)
 
 
 def load_gallery(path: Path, owner: str) -> Gallery | None:
