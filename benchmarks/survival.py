@@ -168,8 +168,9 @@ def start(folder: Path, face: str) -> subprocess.Popen[str]:
     command = [sys.executable, *(("-m", "vaeaudit", "run", "audit.toml", "--quiet") if face == "run" else plain)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
-    root = str(Path(vaeaudit.__file__).parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
+    root = Path(vaeaudit.__file__).parents[1]
+    if (root / "pyproject.toml").exists():  # a source tree; what is installed is found without
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), environment.get("PYTHONPATH"))))
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,

@@ -79,6 +79,8 @@ def test_a_report_equals_that_of_a_single_device(
     all_at_work = threading.Barrier(len(devices), timeout=60)
 
     def note(ae: Autoencoder, *args: Any, **options: Any) -> Any:
+        if len(used) >= len(devices):  # the second look comes later, and is one device's
+            return targeted(ae, *args, **options)
         all_at_work.wait()
         used.append((threading.current_thread().name, id(ae.found.modules[0])))
         return targeted(ae, *args, **options)

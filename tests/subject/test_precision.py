@@ -227,7 +227,8 @@ def test_an_audit_looks_roughly_in_bfloat16_and_measures_in_full(net: Net) -> No
     assert report.provenance.settings["precision"] == "bfloat16"
     net.products.clear()
     full = audit(Autoencoder(net.encode, net.decode), images, "quick", pairs=6)
-    assert set(net.products) == {torch.float32}
+    # certificates look at the model by tracing it, which has no precision
+    assert {kind for kind in net.products if isinstance(kind, torch.dtype)} == {torch.float32}
     assert report.damage is not None
     assert full.damage is not None
     assert report.damage.estimates == full.damage.estimates, "only the targeted attack looks roughly"

@@ -27,6 +27,7 @@ from vaeaudit.report.codec import equal
 
 MakeReport = Callable[..., AuditReport]
 ROOT = Path(vaeaudit.__file__).parents[1]
+ENVIRONMENT = {**os.environ, **({"PYTHONPATH": str(ROOT)} if (ROOT / "pyproject.toml").exists() else {})}
 ROWS = [f"row {i}" for i in range(12)]
 
 
@@ -145,9 +146,8 @@ def test_several_processes_share_a_folder(tmp_path: Path) -> None:
         assert (found["gap"] == np.arange(30)[:, None]).all()
     """
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     processes = [
-        subprocess.Popen([*command, str(n)], env=environment, stderr=subprocess.PIPE, text=True) for n in (1, 2, 3)
+        subprocess.Popen([*command, str(n)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) for n in (1, 2, 3)
     ]
     assert [process.communicate(timeout=200)[1] for process in processes] == [""] * 3
     assert scraps(tmp_path / "rows") == []
@@ -164,9 +164,7 @@ def test_a_write_that_is_killed_at_any_moment_leaves_the_old_file_or_the_new(tmp
     moments = np.random.default_rng(0)
     seen = set()
     for _ in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code)], env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], env=ENVIRONMENT)
         while not (tmp_path / "file").exists():
             time.sleep(0.01)
         time.sleep(0.3 * moments.random())
@@ -196,7 +194,7 @@ def test_one_process_at_a_time_writes_to_a_folder(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"

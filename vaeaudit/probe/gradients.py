@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -124,9 +125,10 @@ def _gradients(ae: Autoencoder, weights: list[Tensor], inputs: Tensor) -> Tensor
     """Gradient of each head's sum, `(rows, heads, n)`, float64; 0 where the head does not depend on the input."""
 
     def measure(x: Tensor) -> tuple[Tensor]:
-        x = x.detach().requires_grad_()
-        sums = [(head.double() * weight).sum(1) for head, weight in zip(heads_of(ae, x), weights, strict=True)]
-        return (torch.stack([_gradient(values, x) for values in sums], 1),)
+        def sums(inputs: Tensor) -> list[Tensor]:
+            return [(head.double() * weight).sum(1) for head, weight in zip(heads_of(ae, inputs), weights, strict=True)]
+
+        return (_each_gradient(sums, x),)
 
     return micro_batched(measure, inputs)[0].double()
 
@@ -135,20 +137,33 @@ def _unit_gradients(ae: Autoencoder, units: Tensor, inputs: Tensor) -> Tensor:
     """Length of the gradient of some units of the code, chosen for each row, `(rows, units)`, float64."""
 
     def measure(x: Tensor, chosen: Tensor) -> tuple[Tensor]:
-        x = x.detach().requires_grad_()
-        values = ae.encode(x).mean.flatten(1).gather(1, chosen)
-        return (torch.stack([_gradient(column, x).double().norm(dim=1) for column in values.unbind(1)], 1),)
+        def columns(inputs: Tensor) -> list[Tensor]:
+            return list(ae.encode(inputs).mean.flatten(1).gather(1, chosen).unbind(1))
+
+        return (_each_gradient(columns, x).double().norm(dim=2),)
 
     return micro_batched(measure, inputs, units)[0]
 
 
-def _gradient(values: Tensor, inputs: Tensor) -> Tensor:
+def _each_gradient(values: Callable[[Tensor], list[Tensor]], x: Tensor) -> Tensor:
+    """Gradients of several values a row, `(rows, values, n)`; a compiled backward pass may be asked only once."""
+    x = x.detach().requires_grad_()
+    outputs = values(x)
+    try:
+        return torch.stack([_gradient(output, x, keep=True) for output in outputs], 1)
+    except RuntimeError as error:
+        if "retain_graph" not in str(error):
+            raise
+    return torch.stack([_gradient(values(x)[i], x, keep=False) for i in range(len(outputs))], 1)
+
+
+def _gradient(values: Tensor, inputs: Tensor, *, keep: bool) -> Tensor:
     """Gradient of one value a row, `(rows, n)`."""
     if not values.requires_grad:
         return torch.zeros_like(inputs).flatten(1)
     total = values.sum()
     (found,) = by_model(
-        lambda: torch.autograd.grad(total, inputs, retain_graph=True, allow_unused=True), inputs, gradients=len(inputs)
+        lambda: torch.autograd.grad(total, inputs, retain_graph=keep, allow_unused=True), inputs, gradients=len(inputs)
     )
     return torch.zeros_like(inputs).flatten(1) if found is None else found.flatten(1)
 
