@@ -22,7 +22,7 @@ UNSORTED = ("strengths", "radii", "compared", "variances", "variance_errors", "g
 """Fields whose rows are neither pairs nor images, or which show the first pairs as they came."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def curved() -> Iterator[ModuleType]:
     """`curved.py` beside this file, its short preset in force."""
     found = importlib.util.spec_from_file_location("vaeaudit_tests_curved", Path(__file__).parent / "curved.py")
