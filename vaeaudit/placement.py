@@ -37,8 +37,13 @@ def resolution(distortion: Floats, gap: Floats) -> float:
 
 def resolution_of(distortion: Floats, gap: Floats) -> float:
     """`resolution` over the pairs that have a curve; 0 where none has."""
-    known = np.isfinite(gap).all(1) & np.isfinite(distortion).all(1)
+    known = _known(distortion, gap)
     return resolution(distortion[known], gap[known]) if known.any() else 0.0
+
+
+def _known(distortion: Floats, gap: Floats) -> NDArray[np.bool_]:
+    """Which pairs have a curve, `(pairs,)`."""
+    return np.asarray(np.isfinite(gap).all(1) & np.isfinite(distortion).all(1))
 
 
 def _figures(distortion: Floats, gap: Floats) -> tuple[float, float]:
@@ -58,10 +63,10 @@ def strengths_between(strengths: Floats, distortion: Floats, gap: Floats, count:
         gap: Y, `(pairs, strengths)`; NaN for pairs without a curve.
         count: at most so many.
     """
-    known = np.isfinite(gap).all(1) & np.isfinite(distortion).all(1)
-    x, y = distortion[known], gap[known]
-    if count < 1 or not known.any() or len(strengths) < 3 or resolution(x, y) <= RESOLUTION:
+    if count < 1 or len(strengths) < 3 or resolution_of(distortion, gap) <= RESOLUTION:
         return np.empty(0)
+    known = _known(distortion, gap)
+    x, y = distortion[known], gap[known]
     dx, dy = np.diff(x, axis=1), np.diff(y, axis=1)
     bends = 0.5 * np.abs(dx[:, :-1] * dy[:, 1:] - dx[:, 1:] * dy[:, :-1]).mean(0)
     worth = np.append(bends, 0) + np.insert(bends, 0, 0)

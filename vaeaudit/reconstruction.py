@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from vaeaudit.attacks.noise import posterior_noise
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.batches import in_batches
 
@@ -68,12 +68,6 @@ def _distances(ae: Autoencoder, inputs: Tensor, target: Tensor, samples: int, ke
         lambda z: (ae.decode(z) - target).flatten(1).double().norm(dim=1), latents.flatten(0, 1), n=target.numel()
     )
     return distances.view(len(inputs), -1)
-
-
-def posterior_noise(samples: int, like: Tensor, key: tuple[int, ...]) -> Tensor:
-    """Standard normal draws that a key alone determines, `(samples, *latent)`, for posteriors like `(batch, *latent)`."""
-    drawn = np.random.default_rng(key).standard_normal((samples, *like.shape[1:]), dtype=np.float32)
-    return torch.from_numpy(drawn).to(like)
 
 
 def _standard_error(values: Tensor) -> Tensor:

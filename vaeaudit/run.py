@@ -124,19 +124,21 @@ def _timed(seconds: dict[str, float], work: dict[str, Work], name: str) -> Itera
 def _distrust(report: AuditReport) -> AuditReport:
     """Mark every estimate that an invalid finding affects."""
 
+    def doubted(score: str) -> bool:
+        return any(finding.invalidates(score) for finding in report.health)
+
     def marked(value: Any, name: str) -> Any:
         if isinstance(value, Estimate):
-            return value.distrusted() if any(f.invalidates(name) for f in report.health) else value
+            return value.distrusted() if doubted(name) else value
         if isinstance(value, GeometryScores):
             parts = {f.name: marked(getattr(value, f.name), f"{name}.{f.name}") for f in dataclasses.fields(value)}
             return GeometryScores(**parts)
-        if isinstance(value, Damage) and any(f.invalidates("damage") for f in report.health):
-            estimates = tuple(e.distrusted() for e in value.estimates)
-            return dataclasses.replace(value, estimates=estimates, gains=tuple(e.distrusted() for e in value.gains))
-        if isinstance(value, Certified) and any(f.invalidates("certified_distortion") for f in report.health):
-            return value.distrusted()
+        if isinstance(value, Damage):
+            return value.distrusted() if doubted("damage") else value
+        if isinstance(value, Certified):
+            return value.distrusted() if doubted("certified_distortion") else value
         if isinstance(value, (LocalPrediction, WorstCase)):
-            return value.distrusted(lambda score: any(f.invalidates(score) for f in report.health))
+            return value.distrusted(doubted)
         return value
 
     return dataclasses.replace(

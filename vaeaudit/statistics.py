@@ -58,6 +58,11 @@ class Estimate:
         return replace(self, trusted=False)
 
 
+def all_distrusted(estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
+    """The same estimates, marked as not to be relied upon."""
+    return tuple(one.distrusted() for one in estimates)
+
+
 def estimate(
     values: NDArray[np.float64],
     *,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vaeaudit.attacks.balls import room
 from vaeaudit.attacks.penalised import Penalised, Penalty
 from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.optimize import BoxLBFGS, Minimum, follow
@@ -84,14 +85,9 @@ class SeriesSearch:
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(self.restarts, apart.shape[1], generator=generator, dtype=torch.float64).to(apart)
         noise = noise / noise.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        low, high = self._box(objective)
+        low, high = room(self.ae, objective.originals)
         wander = (noise[:, None] * apart.norm(dim=1, keepdim=True)).clamp(low, high)
         return torch.cat([stay[None], apart[None], wander])
-
-    def _box(self, objective: Penalised) -> tuple[Tensor, Tensor]:
-        flat = objective.originals.flatten(1)
-        low, high = self.ae.bounds
-        return (low - flat).clamp(max=0), (high - flat).clamp(min=0)
 
     def _follow(self, objective: Penalised, starts: Tensor) -> tuple[Tensor, Tensor]:
         """Rough solutions along the series from every start, `(starts, pairs, strengths, n)`, and evaluations a pair.
@@ -146,7 +142,7 @@ class SeriesSearch:
     def _minimize(
         self, objective: Penalised, start: Tensor, pairs: Tensor, strengths: Tensor, solver: BoxLBFGS
     ) -> Minimum:
-        low, high = self._box(objective)
+        low, high = room(self.ae, objective.originals)
         return follow(
             lambda points, problem: objective.goal.with_gradient(points, pairs[problem]),
             start, low[pairs], high[pairs], strengths, solver,

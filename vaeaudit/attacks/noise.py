@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaeaudit.latent import Posterior
@@ -20,9 +21,18 @@ def noise_of(images: Tensor, posteriors: Posterior, samples: int, seed: int) -> 
         samples: for each image.
         seed: of all noise.
     """
-    shape = (samples, *posteriors.mean.shape[1:])
-    drawn = [np.random.default_rng(_key(image, seed)).standard_normal(shape, np.float32) for image in images.cpu()]
+    latent = tuple(posteriors.mean.shape[1:])
+    drawn = [_drawn(samples, latent, _key(image, seed)) for image in images.cpu()]
     return torch.from_numpy(np.stack(drawn)).to(posteriors.mean)
+
+
+def posterior_noise(samples: int, like: Tensor, key: tuple[int, ...]) -> Tensor:
+    """Standard normal draws that a key alone determines, `(samples, *latent)`, for posteriors like `(batch, *latent)`."""
+    return torch.from_numpy(_drawn(samples, tuple(like.shape[1:]), key)).to(like)
+
+
+def _drawn(samples: int, latent: tuple[int, ...], key: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.random.default_rng(key).standard_normal((samples, *latent), dtype=np.float32)
 
 
 def _key(image: Tensor, seed: int) -> tuple[int, int]:

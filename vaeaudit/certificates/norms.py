@@ -7,7 +7,7 @@ loses there: their errors are a small multiple of the dimension times 1e-16, rel
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -39,11 +39,6 @@ def work_of_norm(rows: int, columns: int) -> float:
     """Multiply-adds, about, of `norm_of_matrix`: a Gram matrix, and its eigenvalues."""
     small = min(rows, columns)
     return float(rows * columns * small + EIGENVALUES * small**3)
-
-
-def matrix_of(apply: Callable[[Tensor], Tensor], inputs: int) -> Tensor:
-    """The transposed matrix of a linear map of flattened rows, `(inputs, outputs)`: its images of all unit vectors."""
-    return apply(torch.eye(inputs, dtype=torch.float64))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,13 +20,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from vaeaudit.attacks.noise import posterior_noise
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.batches import in_batches
 from vaeaudit.divergences import divergence_kl
 from vaeaudit.effects.attacked import Attacked, Keys, checked_attack, checked_keys, checked_samples
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.latent import Posterior
-from vaeaudit.reconstruction import posterior_noise
 from vaeaudit.remedies.likelihoods import likelihood_bernoulli, likelihood_gaussian
 
 Family = Literal["gaussian", "bernoulli"]

@@ -18,13 +18,13 @@ import scipy
 import torch
 from torch import Tensor
 
+from vaeaudit.attacks.noise import posterior_noise
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.batches import in_batches
 from vaeaudit.effects.attacked import Keys, checked_attack, checked_counterparts, checked_keys, checked_samples
 from vaeaudit.errors import OptionError
 from vaeaudit.latent import Posterior
 from vaeaudit.pairs import half_the_median_distance
-from vaeaudit.reconstruction import posterior_noise
 
 _ATTACKED, _CLEAN = 0, 1
 """Tells the noise of the attacked sample from that of the clean one."""

@@ -44,44 +44,38 @@ def findings_of_model(
     findings = []
     if training is not None:
         layers = f" with {', '.join(training)}" if training else ""
-        findings.append(Finding(
+        findings.append(found(
             name="training_mode", severity="warning" if training else "info",
             message=f"the model came in training mode{layers}; it was audited in evaluation mode and put back.",
-            remedy="Call model.eval() before the audit, so that what is audited is what is shipped.",
         ))  # fmt: skip
     if without_weights:
         parts = "encoder and decoder: their" if len(without_weights) > 1 else f"the {without_weights[0]}: its"
-        findings.append(Finding(
+        findings.append(found(
             name="weights_not_found", severity="warning",
             message=f"no weights were found behind {parts} mode, device and fingerprint are unknown.",
-            remedy="Pass them: Autoencoder(encoder, decoder, modules=(model,)).",
         ))  # fmt: skip
     if encoder_noise > _NOISE:
-        findings.append(Finding(
+        findings.append(found(
             name="stochastic_encoder", severity="invalid", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
             message=f"the encoder returned two different posteriors for one batch (relative difference {encoder_noise:.1e}): "
             "its noise hides the gradient, and robustness figures would measure the noise.",
-            remedy="Return the posterior (mean and log-variance) instead of a sample, and switch sampling and dropout off.",
         ))  # fmt: skip
     if decoder_noise > _NOISE:
-        findings.append(Finding(
+        findings.append(found(
             name="stochastic_decoder", severity="invalid", affects=(*_ATTACKED, *_DECODED, *_DAMAGED),
             message=f"the decoder returned two different reconstructions of one latent (relative difference {decoder_noise:.1e}).",
-            remedy="Return the mean of the output distribution instead of a sample.",
         ))  # fmt: skip
     if drift > _NOISE:
         findings.append(finding_stateful(drift))
     if batch_dependence > _BATCH_NOISE:
-        findings.append(Finding(
+        findings.append(found(
             name="batch_dependent_encoder", severity="invalid", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
             message=f"an image's posterior depends on the rest of its batch (relative difference {batch_dependence:.1e}).",
-            remedy="Use batch statistics frozen in evaluation mode; an encoder must treat each image by itself.",
         ))  # fmt: skip
     if outside_bounds > 0.01:
-        findings.append(Finding(
+        findings.append(found(
             name="outputs_outside_bounds", severity="warning",
             message=f"{outside_bounds:.0%} of reconstructed values lie outside the input bounds.",
-            remedy="Check that bounds= describes the space the model was trained in.",
         ))  # fmt: skip
     if saturated_outputs > _SATURATED:
         findings.append(found(
@@ -89,11 +83,10 @@ def findings_of_model(
             f"{saturated_outputs:.0%} of reconstructed values lie exactly on a bound of the input.", _DAMAGED,
         ))  # fmt: skip
     if zero_gradients > 0:
-        findings.append(Finding(
+        findings.append(found(
             name="zero_gradients", severity="invalid" if zero_gradients >= 0.5 else "warning", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
             message=f"the gradient of the posterior vanishes at {zero_gradients:.0%} of the probed images: "
             "the attack cannot start there, and what looks robust may only be masked.",
-            remedy="Look for rounding, clipping or saturation at the encoder's input, and audit the encoder without it.",
         ))  # fmt: skip
     return findings
 
@@ -124,40 +117,35 @@ def findings_of_curves(
     findings = []
     used = pairs - excluded
     if excluded:
-        findings.append(Finding(
+        findings.append(found(
             name="excluded_pairs", severity="invalid" if 2 * excluded > pairs else "warning", affects=_ATTACKED,
             message=f"{excluded} of {pairs} pairs were excluded: the model reconstructs original and target so alike "
             "that the gap between them cannot be measured.",
-            remedy="A model of little reach is hard to read by its hinge: judge it by damage and reconstruction error.",
         ))  # fmt: skip
     if non_finite:
         findings.append(_non_finite("targeted", f"{non_finite} of {pairs} pairs", _ATTACKED))
     if censored:
-        findings.append(Finding(
+        findings.append(found(
             name="curves_not_saturating", severity="invalid" if 2 * censored >= used else "warning",
             affects=_CURVES,
             message=f"{censored} of {used} curves do not saturate within their range of C: their hinge is only known "
             "to be at least the largest distortion reached.",
-            remedy="Pass smaller strengths. AUDDC does not help: it takes the smallest gap reached for all distortions beyond.",
         ))  # fmt: skip
     if unconverged > 0.02:
-        findings.append(Finding(
+        findings.append(found(
             name="attack_not_converged", severity="invalid" if unconverged > 0.25 else "warning", affects=_CURVES,
             message=f"{unconverged:.0%} of the attacks ran out of gradient evaluations before they converged: "
             "a stronger attack may exist.",
-            remedy="Audit with a larger preset: it affords more evaluations.",
         ))  # fmt: skip
     if 4 * poor_targets > pairs:
-        findings.append(Finding(
+        findings.append(found(
             name="poor_targets", severity="warning",
             message=f"{poor_targets} of {pairs} targets are reconstructed badly even from themselves: reaching them means little.",
-            remedy="Audit on images like those the model was trained on.",
         ))  # fmt: skip
     if floor > 0.2:
-        findings.append(Finding(
+        findings.append(found(
             name="target_not_reached", severity="warning",
             message=f"past the hinge a median gap of {floor:.2f} remains: the attack saturates before it reaches the target.",
-            remedy="Look at the adversarial reconstructions: the posterior may be matched where the decoder's input is not.",
         ))  # fmt: skip
     return findings
 
@@ -172,30 +160,26 @@ def _non_finite(attack: str, where: str, affects: tuple[str, ...]) -> Finding:
 
 def finding_few_active_units(active: int) -> Finding:
     """A condition number needs two active latent units (definitions D9)."""
-    return Finding(
+    return found(
         name="few_active_units", severity="invalid",
         affects=("encoder.condition_number", "decoder.condition_number", "round_trip.condition_number"),
         message=f"{active} latent unit{'' if active == 1 else 's'} active: the condition number is undefined below two.",
-        remedy="Lower beta or the KL weight; the posterior has collapsed onto the prior. A deterministic code on a very "
-        "small scale looks the same: rescale it.",
     )  # fmt: skip
 
 
 def finding_few_samples(pairs: int, smallest: int) -> Finding:
     """Too few pairs for an interval."""
-    return Finding(
+    return found(
         name="too_few_pairs", severity="warning",
         message=f"{pairs} pair{'' if pairs == 1 else 's'} carry no 95 % interval; at least {smallest} are needed.",
-        remedy="Pass more images or more pairs.",
     )  # fmt: skip
 
 
 def finding_no_spectrum(reason: str) -> Finding:
     """The pullback spectra were not computed."""
-    return Finding(
+    return found(
         name="spectrum_not_computed", severity="info",
         message=f"the pullback spectra were not computed: {reason}.",
-        remedy="The attack figures stand; audit with a larger preset, or smaller inputs, for the spectra.",
     )  # fmt: skip
 
 
@@ -208,23 +192,20 @@ def finding_spectrum_estimated(images: int, radius: float, share: float, nats: f
         share: half the width of an interval of entropy or trace, as a share of them.
         nats: the same of the log pseudo-determinant.
     """
-    return Finding(
+    return found(
         name="spectrum_estimated", severity="info",
         message=f"the Jacobians are too large to be decomposed: at {images} images the leading eigenvalues (the largest "
         f"within {radius:.1%}) come from products with them, and the other scores are stochastic estimates (at an image "
         f"entropy and trace within {share:.0%}, the log pseudo-determinant within {nats:.3g}).",
-        remedy="The noise of their random vectors is part of the scores' intervals over images. A larger preset takes more "
-        "images, vectors and steps.",
     )  # fmt: skip
 
 
 def finding_local_minima(share: float, threshold: float) -> Finding:
     """The attack's paths from the original and from the target ended apart."""
-    return Finding(
+    return found(
         name="local_minima", severity="info",
         message=f"at {share:.0%} of the points of the trade-off curves the attack's paths from the original and from the target "
         f"came to objectives more than {threshold:.0%} apart, before the better one was polished.",
-        remedy="The better one counts. Many local minima may hide better ones still: preset \"thorough\" adds random starts.",
     )  # fmt: skip
 
 
@@ -282,11 +263,10 @@ def finding_curves_not_resolved(moved: float, resolution: float) -> Finding:
 
 def finding_condition_unresolved(part: str, share: float) -> Finding:
     """The bottom of a spectrum is rounding noise."""
-    return Finding(
+    return found(
         name="condition_number_unresolved", severity="warning",
         message=f"at {share:.0%} of the images the {part}'s smallest eigenvalue is rounding noise, or beyond what products with "
         "the Jacobian resolve: the condition number is only a lower bound, and its interval is open above.",
-        remedy="Two latent units may say the same. Audit the model in float64 to see further down.",
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vaeaudit.report.sampled import sample_of
 from vaeaudit.report.shapes import check_shapes
 from vaeaudit.samples import Sample
-from vaeaudit.statistics import Estimate
+from vaeaudit.statistics import Estimate, all_distrusted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -138,5 +138,5 @@ class Certified:
         """The same figures, marked as not to be relied upon."""
         return replace(
             self, certified_distortion=self.certified_distortion.distrusted(), tightness=self.tightness.distrusted(),
-            damage_bounds=tuple(bound.distrusted() for bound in self.damage_bounds),
+            damage_bounds=all_distrusted(self.damage_bounds),
         )  # fmt: skip

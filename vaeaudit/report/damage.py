@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vaeaudit.report.sampled import sample_of
 from vaeaudit.report.shapes import check_shapes
 from vaeaudit.samples import Sample
-from vaeaudit.statistics import Estimate
+from vaeaudit.statistics import Estimate, all_distrusted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -43,6 +43,10 @@ class Damage:
     def middle(self) -> int:
         """Which budget the scores `damage` and `damage_gain` are those of."""
         return len(self.estimates) // 2
+
+    def distrusted(self) -> Damage:
+        """The same figures, marked as not to be relied upon."""
+        return replace(self, estimates=all_distrusted(self.estimates), gains=all_distrusted(self.gains))
 
     def sample(self, score: str) -> Sample:
         """The figures behind `damage` or `damage_gain`."""

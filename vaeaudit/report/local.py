@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeaudit.report.shapes import check_shapes
-from vaeaudit.statistics import Estimate
+from vaeaudit.statistics import Estimate, all_distrusted
 
 Floats = NDArray[np.float64]
 LINEAR = (0.8, 1.25)
@@ -57,7 +57,7 @@ class LocalStep:
     def distrusted(self) -> LocalStep:
         """The same figures, marked as not to be relied upon."""
         return replace(
-            self, attained=_distrusted(self.attained), linear=_distrusted(self.linear),
+            self, attained=all_distrusted(self.attained), linear=all_distrusted(self.linear),
             breaking_budget=self.breaking_budget.distrusted(),
         )  # fmt: skip
 
@@ -116,10 +116,6 @@ class LocalPrediction:
             self,
             latent=self.latent.distrusted() if latent else self.latent,
             reconstruction=self.reconstruction.distrusted() if reconstruction else self.reconstruction,
-            untargeted=_distrusted(self.untargeted) if reconstruction or doubted("damage") else self.untargeted,
-            targeted=_distrusted(self.targeted) if latent or doubted("hinge") else self.targeted,
+            untargeted=all_distrusted(self.untargeted) if reconstruction or doubted("damage") else self.untargeted,
+            targeted=all_distrusted(self.targeted) if latent or doubted("hinge") else self.targeted,
         )
-
-
-def _distrusted(estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
-    return tuple(one.distrusted() for one in estimates)

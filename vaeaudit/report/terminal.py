@@ -7,14 +7,13 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.health import Finding
-from vaeaudit.report import certificate_words, words
+from vaeaudit.report import cells, certificate_words, words
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.comparison import Change, Comparison
 from vaeaudit.report.geometry import GeometryScores
@@ -25,7 +24,6 @@ from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Verdict
 
 WIDTH = 80
-MARK = "*"
 NOT_COMPARABLE = "n/a"
 COLOURS = {
     "PASS": "green",
@@ -116,12 +114,8 @@ def _report(report: AuditReport) -> Iterator[RenderableType]:
     yield from _findings(report.health)
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-
-
 def _headline(report: AuditReport) -> Table:
-    table = _table()
+    table = cells.table()
     table.add_column("Score", min_width=17, overflow="fold")
     table.add_column("Value", justify="right", no_wrap=True)
     table.add_column("95 % interval", min_width=16, overflow="fold")
@@ -130,7 +124,7 @@ def _headline(report: AuditReport) -> Table:
     table.add_column("Robust\nif", min_width=6, no_wrap=True)
     bound = words.hinge_is_a_bound(report)
     for label, score, estimate in _headline_scores(report):
-        value = _value(estimate, words.trusted(report, score), prefix=">= " if score == "hinge" and bound else "")
+        value = cells.value(estimate, words.trusted(report, score), prefix=">= " if score == "hinge" and bound else "")
         interval = Text(words.interval(estimate, words.counted(score)), style="dim")
         unit, sample = words.clean(estimate.unit) or words.NOTHING, words.sample(score, estimate)
         table.add_row(Text(label), value, interval, Text(unit), sample, words.direction(estimate))
@@ -150,20 +144,15 @@ def _headline_scores(report: AuditReport) -> Iterator[tuple[str, str, Estimate]]
         yield words.label(score), score, getattr(report, score)
 
 
-def _value(estimate: Estimate, trusted: bool, prefix: str = "") -> Text:
-    text = f"{'' if math.isnan(estimate.value) else prefix}{words.figure(estimate)}"
-    return Text(text, style="bold") if trusted else Text(f"{text}{MARK}", style="red")
-
-
 def _legend(report: AuditReport) -> Iterator[str]:
     if report.damage is not None:
         yield "Damage at an L2 budget of the input; its gain is damage per unit of distortion."
     if not all(words.trusted(report, score) for score in report.scores()):
-        yield f"{MARK} not to be relied upon: see the findings."
+        yield f"{cells.MARK} not to be relied upon: see the findings."
 
 
 def _geometry(report: AuditReport) -> Table:
-    table = _table()
+    table = cells.table()
     table.add_column("Pullback score", width=22, overflow="fold")
     for room, title in words.ROOMS.items():
         scores: GeometryScores | None = getattr(report, room)
@@ -171,8 +160,8 @@ def _geometry(report: AuditReport) -> Table:
         table.add_column(Text(f"{title}\n{metric}"), min_width=17, overflow="fold")
     for score in words.GEOMETRY:
         if score != "active_units":
-            cells = [_geometry_cell(report, room, score) for room in words.ROOMS]
-            table.add_row(_geometry_label(report, score), *cells)
+            row = [_geometry_cell(report, room, score) for room in words.ROOMS]
+            table.add_row(_geometry_label(report, score), *row)
     return table
 
 
@@ -188,7 +177,7 @@ def _geometry_cell(report: AuditReport, room: str, score: str) -> Text:
     if scores is None:
         return Text(words.NOTHING)
     estimate: Estimate = getattr(scores, score)
-    value = _value(estimate, words.trusted(report, f"{room}.{score}"))
+    value = cells.value(estimate, words.trusted(report, f"{room}.{score}"))
     if score == "condition_number":
         value.append(f" ({words.figure(scores.active_units)} active)", style="not bold")
     return Text.assemble(value, "\n", (words.interval(estimate, "images"), "dim"))
@@ -196,12 +185,12 @@ def _geometry_cell(report: AuditReport, room: str, score: str) -> Text:
 
 def _certified(found: Certified) -> Iterator[RenderableType]:
     if not math.isnan(found.certified_distortion.value):
-        table = _table()
+        table = cells.table()
         for title, width in (("Bound for every attack", 27), ("Certified", 16), ("Found", 8), ("Unit", 11), ("n", 8)):
             table.add_column(title, min_width=width, overflow="fold")
         for label, unit, bound, reached, vacuous in certificate_words.rows(found):
             if bound is not None:
-                value = _value(bound, bound.trusted).append(" vacuous" if vacuous else "", style="not bold")
+                value = cells.value(bound, bound.trusted).append(" vacuous" if vacuous else "", style="not bold")
                 cell = Text.assemble(value, "\n", (words.interval(bound, "pairs"), "dim"))
                 best = words.NOTHING if reached is None else words.figure(reached)
                 table.add_row(Text(label), cell, Text(best), Text(unit), words.sample("certified_distortion", bound))
@@ -212,7 +201,7 @@ def _certified(found: Certified) -> Iterator[RenderableType]:
 
 def _local(local: LocalPrediction) -> Table:
     """Realised over predicted at the smallest budget, which shows what the bounds take, and at those of the damage."""
-    table = _table()
+    table = cells.table()
     table.add_column("Eigenvector\nat budget", min_width=11, no_wrap=True)
     for title in (
         "Latent,\nof predicted",
@@ -227,16 +216,10 @@ def _local(local: LocalPrediction) -> Table:
         if column and place is None:
             continue
         shares = (None, None) if place is None else (local.untargeted[place], local.targeted[place])
-        cells = (local.latent.attained[column], local.reconstruction.attained[column], *shares)
+        figures = (local.latent.attained[column], local.reconstruction.attained[column], *shares)
         counted = ("images", "images", "images", "pairs")
-        table.add_row(Text(words.setting(radius)), *map(_local_cell, cells, counted))
+        table.add_row(Text(words.setting(radius)), *map(cells.cell, figures, counted))
     return table
-
-
-def _local_cell(estimate: Estimate | None, counted: str) -> Text:
-    if estimate is None:
-        return Text(words.NOTHING)
-    return Text.assemble(_value(estimate, estimate.trusted), "\n", (words.interval(estimate, counted), "dim"))
 
 
 def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
@@ -265,7 +248,7 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
     old, new = words.clean(comparison.old), words.clean(comparison.new)
     yield Text.assemble((old, "bold"), " (old) against ", (new, "bold"), " (new)")
     yield Text()
-    table = _table()
+    table = cells.table()
     for header, width in (("Score", 18), ("Old", 15), ("New", 15), ("Difference", 14), ("Outcome", 10)):
         table.add_column(header, min_width=width, overflow="fold")
     room = ""
@@ -292,7 +275,7 @@ def _comparison_cells(change: Change, score: str) -> Iterator[Text]:
             yield Text(words.NOTHING)
         else:
             interval = words.interval(estimate, words.counted(score))
-            yield Text.assemble(_value(estimate, estimate.trusted), "\n", (interval, "dim"))
+            yield Text.assemble(cells.value(estimate, estimate.trusted), "\n", (interval, "dim"))
     difference = Text("+" if change.difference > 0 else "").append(words.number(change.difference))
     if change.paired:
         difference.append(f"\n{words.number(change.low)} to {words.number(change.high)}", style="dim")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vaeaudit.report.sampled import sample_of
 from vaeaudit.report.shapes import check_entries, check_shapes
 from vaeaudit.samples import Sample
-from vaeaudit.statistics import Estimate
+from vaeaudit.statistics import Estimate, all_distrusted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -112,7 +112,7 @@ class AttackEffects:
 
     def distrusted(self) -> AttackEffects:
         """The same figures, marked as not to be relied upon."""
-        estimates = {name: _distrusted(figures) for name, figures in self.estimates.items()}
+        estimates = {name: all_distrusted(figures) for name, figures in self.estimates.items()}
         return replace(self, estimates=estimates, margin=self.margin.distrusted())
 
 
@@ -148,12 +148,8 @@ class WorstCase:
             invalid: says so of a family's score; the effects follow `worst_damage`.
         """
         families = {
-            score.removeprefix("worst_"): replace(family, estimates=_distrusted(family.estimates))
+            score.removeprefix("worst_"): replace(family, estimates=all_distrusted(family.estimates))
             if invalid(score) else family
             for score, family in self.families().items()
         }  # fmt: skip
         return WorstCase(**families, effects=self.effects.distrusted() if invalid("worst_damage") else self.effects)
-
-
-def _distrusted(estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
-    return tuple(estimate.distrusted() for estimate in estimates)

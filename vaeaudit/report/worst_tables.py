@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vaeaudit.report import words, worst_words
+from vaeaudit.report import cells, words, worst_words
 from vaeaudit.report.worst_case import WorstCase
-from vaeaudit.statistics import Estimate
-
-_MARK = "*"
 
 
 def worst_case(worst: WorstCase) -> Iterator[RenderableType]:
@@ -27,32 +23,23 @@ def worst_case(worst: WorstCase) -> Iterator[RenderableType]:
         yield Text(f"{label} not measured: {words.clean(reason)}.", style="dim")
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-
-
 def _families(worst: WorstCase) -> Table:
-    table = _table()
+    table = cells.table()
     table.add_column("Worst of all\nattacks at", min_width=13, no_wrap=True)
     for score, title in worst_words.FAMILIES.items():
         way = "low" if "damage" in score else "high"
         table.add_column(f"{title}\n(robust: {way})", min_width=15, overflow="fold")
     for radius, small, figures in worst_words.budget_rows(worst):
-        cells = (_cell(estimate, words.counted(score)) for score, estimate in figures)
-        table.add_row(Text(f"L2 {radius}\nL∞ {small}"), *cells)
+        row = (cells.cell(estimate, words.counted(score)) for score, estimate in figures)
+        table.add_row(Text(f"L2 {radius}\nL∞ {small}"), *row)
     return table
 
 
 def _effects(worst: WorstCase) -> Table:
-    table = _table()
+    table = cells.table()
     table.add_column("What the worst\nL2 attack does", min_width=28, no_wrap=True)
     for radius in worst.effects.radii:
         table.add_column(f"L2 {words.setting(radius)}", min_width=15, overflow="fold")
     for label, unit, estimates in worst_words.effect_rows(worst.effects):
-        table.add_row(Text(f"{label}\n{unit}".rstrip()), *(_cell(estimate, "images") for estimate in estimates))
+        table.add_row(Text(f"{label}\n{unit}".rstrip()), *(cells.cell(estimate, "images") for estimate in estimates))
     return table
-
-
-def _cell(estimate: Estimate, counted: str) -> Text:
-    mark = "" if estimate.trusted else _MARK
-    return Text.assemble(words.figure(estimate), mark, "\n", (words.interval(estimate, counted), "dim"))

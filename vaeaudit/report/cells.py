@@ -1,0 +1,33 @@
+"""What the tables of a terminal are made of."""
+
+from __future__ import annotations
+
+import math
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from vaeaudit.report import words
+from vaeaudit.statistics import Estimate
+
+MARK = "*"
+"""Stands at figures that are not to be relied upon."""
+
+
+def table() -> Table:
+    """An empty table."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def value(estimate: Estimate, trusted: bool, prefix: str = "") -> Text:
+    """A figure, marked where it is not to be relied upon."""
+    text = f"{'' if math.isnan(estimate.value) else prefix}{words.figure(estimate)}"
+    return Text(text, style="bold") if trusted else Text(f"{text}{MARK}", style="red")
+
+
+def cell(estimate: Estimate | None, counted: str) -> Text:
+    """A figure above its interval; a dash for none."""
+    if estimate is None:
+        return Text(words.NOTHING)
+    return Text.assemble(value(estimate, estimate.trusted), "\n", (words.interval(estimate, counted), "dim"))
