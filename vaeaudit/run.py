@@ -81,7 +81,7 @@ class Run:
         findings = [*self._of_model(drift), *findings_of(tradeoff), *of_spectra, *of_damage, *of_attacks, *of_family]
         findings.extend(of_certificates)
         report = AuditReport(
-            name=bench.ae.name, **headline_of(tradeoff.curves, bench.seed), damage=damaged,
+            name=bench.ae.name, **headline_of(tradeoff.curves), damage=damaged,
             encoder=rooms.get("encoder"), decoder=rooms.get("decoder"), round_trip=rooms.get("round_trip"),
             local=local, worst_case=worst, certificates=certified, curves=tradeoff.curves, health=health.described(_each_once(findings), self.suppress), gallery=gallery_of(bench, tradeoff),
             provenance=dataclasses.replace(self.provenance, seconds=seconds, work=work),

@@ -70,7 +70,6 @@ def estimate(
     unit: str = "",
     higher_is_better: bool | None = None,
     upper: NDArray[np.float64] | None = None,
-    seed: int = 0,  # noqa: ARG001
 ) -> Estimate:
     """An estimate over independent values, the same to the last bit in whatever order they come.
 
@@ -86,7 +85,6 @@ def estimate(
         upper: for right-censored values, the largest each could be (+inf where unknown), `(n,)`;
             the interval's upper end is then taken from these. It holds at least as often as without
             censoring.
-        seed: has no effect, since nothing is resampled.
     """
     kept = ~np.isnan(values)
     # sums round alike only in one order

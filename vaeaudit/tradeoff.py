@@ -71,7 +71,7 @@ _UNFITTED = _Stick(
 )  # fmt: skip
 
 
-def fit_hinge(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> HingeFit:  # noqa: ARG001
+def fit_hinge(distortion: ArrayLike, gap: ArrayLike) -> HingeFit:
     """Fit the hinge of one trade-off curve, or of one a pair.
 
     Weighted least squares, each point weighted by its spacing in X so that the dense ends of a log
@@ -82,7 +82,6 @@ def fit_hinge(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> HingeF
     Args:
         distortion: X, `(strengths,)` or `(pairs, strengths)`.
         gap: Y, the same shape; curves with NaN are left unfitted.
-        seed: has no effect, since nothing is resampled.
 
     Raises:
         DataError: shapes that differ, or curves of fewer than four points.
@@ -102,19 +101,18 @@ def fit_hinge(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> HingeF
     return HingeFit(**cast("dict[str, Any]", columns), estimate=over)
 
 
-def hinge_estimate(hinge: Floats, censored: NDArray[np.bool_], *, seed: int = 0) -> Estimate:  # noqa: ARG001
+def hinge_estimate(hinge: Floats, censored: NDArray[np.bool_]) -> Estimate:
     """Median hinge over pairs; a censored hinge counts as its bound below and as unbounded above."""
     upper = np.where(censored, math.inf, hinge)
     return estimate(hinge, upper=upper, unit="of L2(x-t)", higher_is_better=True)
 
 
-def auddc(distortion: ArrayLike, gap: ArrayLike, *, seed: int = 0) -> Estimate:  # noqa: ARG001
+def auddc(distortion: ArrayLike, gap: ArrayLike) -> Estimate:
     """Area under the distortion-distortion curve, mean over pairs (definitions D5; Gondim-Ribeiro et al. 2018).
 
     Args:
         distortion: X, `(strengths,)` or `(pairs, strengths)`.
         gap: Y, the same shape.
-        seed: has no effect, since nothing is resampled.
 
     Raises:
         DataError: shapes that differ, or curves of fewer than four points.

@@ -244,11 +244,10 @@ def test_a_curve_wholly_beyond_one_has_no_area() -> None:
 
 def test_the_models_area_is_the_mean_over_pairs_with_its_direction(curves: ModuleType) -> None:
     x, y, _ = _noisy(curves, 12, np.random.default_rng(10))
-    found = auddc(x, y, seed=3)
+    found = auddc(x, y)
     assert found.value == pytest.approx(areas_under(x, y).mean())
     assert found.low < found.value < found.high
     assert (found.statistic, found.higher_is_better, found.n) == ("mean", True, 12)
-    assert auddc(x, y, seed=3) == found
 
 
 @pytest.mark.parametrize("function", [fit_hinge, auddc])

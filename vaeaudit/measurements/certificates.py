@@ -58,9 +58,7 @@ def certificates(bench: Bench, curves: Curves, damage: Damage) -> tuple[Certifie
         pairs = min(pairs, known["pairs"] * grown.certified // bench.spec.certified)
     level, attacked = _reached(curves, pairs)
     rows = certifier.of_pairs(level, known["balls"], pairs) if known["certified"] else {}
-    found = certified_of(
-        rows, known, curves, level, attacked, damage, r=certifier.r, divergence=bench.divergence, seed=bench.seed
-    )
+    found = certified_of(rows, known, curves, level, attacked, damage, r=certifier.r, divergence=bench.divergence)
     return found, health.findings_of_certificates(*_beaten(found))
 
 
@@ -187,7 +185,7 @@ def _afforded(model: Prepared, spec: Spec, figures: tuple[Part, ...]) -> tuple[i
 
 def certified_of(
     rows: Arrays, known: dict[str, Any], curves: Curves, level: Floats, attacked: Floats, damage: Damage, *,
-    r: float, divergence: str, seed: int,
+    r: float, divergence: str,
 ) -> Certified:  # fmt: skip
     """What the certificates come to.
 
@@ -200,7 +198,6 @@ def certified_of(
         damage: of the untargeted attack.
         r: of the margin.
         divergence: Delta.
-        seed: seed of the bootstrap.
     """
     pairs, budgets = len(level), len(damage.radii)
     nothing = {
@@ -220,16 +217,16 @@ def certified_of(
         balls=known["balls"], largest_damage=known["largest_damage"],
         **{role: None if known[role] is None else LipschitzBound(**known[role]) for role in ("encoder", "decoder")},
         refusals={**known["refusals"], **{part: why for row in reasons for part, why in row.items()}},
-        certified_distortion=_median(distortion, "certified_distortion", seed),
-        tightness=estimate(tightness, seed=seed),
+        certified_distortion=_median(distortion, "certified_distortion"),
+        tightness=estimate(tightness),
         damage_bounds=tuple(
-            estimate(column, unit="L2 of input", higher_is_better=False, seed=seed) for column in figures["damage"].T
+            estimate(column, unit="L2 of input", higher_is_better=False) for column in figures["damage"].T
         ),
     )  # fmt: skip
 
 
-def _median(figures: Floats, score: str, seed: int) -> Estimate:
-    return estimate(figures, unit="distortion", higher_is_better=DIRECTIONS[score], seed=seed)
+def _median(figures: Floats, score: str) -> Estimate:
+    return estimate(figures, unit="distortion", higher_is_better=DIRECTIONS[score])
 
 
 def _damage_at(damage: Damage, images: Rows) -> Floats:

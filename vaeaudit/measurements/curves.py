@@ -88,7 +88,7 @@ def _joined(bench: Bench, parts: list[Arrays], series: list[Tensor]) -> TradeOff
     pairs = bench.pairs[: len(arrays["distortion"])]
     strengths, spans = torch.cat(series).cpu().numpy(), bench.spans(len(pairs))
     arrays = exchanged(arrays, strengths, spans, bench.penalty)
-    curves = curves_of(arrays, strengths, spans, bench.data.index[pairs], bench.seed)
+    curves = curves_of(arrays, strengths, spans, bench.data.index[pairs])
     return TradeOff(curves=curves, arrays=arrays, order=np.argsort(strengths))
 
 
@@ -134,7 +134,7 @@ def exchanged(arrays: Arrays, strengths: Floats, spans: Floats, penalty: str) ->
     return {**arrays, **taken, **pictures, "objective": objective}
 
 
-def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: Rows, seed: int) -> Curves:
+def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: Rows) -> Curves:
     """Trade-off curves of all pairs, with their hinges.
 
     Args:
@@ -142,7 +142,6 @@ def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: Rows, see
         strengths: C in the arrays' order, `(strengths,)`.
         spans: L2(x - t), `(pairs,)`.
         pairs: positions of originals and targets in the user's data, `(pairs, 2)`.
-        seed: seed of the bootstrap.
     """
     order = np.argsort(strengths)
     reach = arrays["original_distance"] - arrays["target_distance"]
@@ -152,7 +151,7 @@ def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: Rows, see
         gap = (arrays["adversarial_distance"] - arrays["target_distance"][:, None]) / reach[:, None]
     gap = np.where(excluded[:, None], np.nan, gap)[:, order]
     distortion = arrays["distortion"][:, order]
-    fit = fit_hinge(distortion, gap, seed=seed)
+    fit = fit_hinge(distortion, gap)
     return Curves(
         strengths=strengths[order], distortion=distortion, gap=gap, divergence=arrays["divergence"][:, order],
         objective=arrays["objective"][:, order], converged=arrays["converged"][:, order],
@@ -164,19 +163,17 @@ def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: Rows, see
     )  # fmt: skip
 
 
-def headline_of(curves: Curves, seed: int) -> dict[str, Estimate]:
+def headline_of(curves: Curves) -> dict[str, Estimate]:
     """The scores of the curves over all pairs, by name."""
     kept = np.where(curves.excluded, np.nan, 1.0)
     _, first = np.unique(curves.originals, return_index=True)
     return {
-        "hinge": hinge_estimate(curves.hinge, curves.censored, seed=seed),
-        "auddc": estimate(curves.auddc, statistic="mean", unit="area", higher_is_better=True, seed=seed),
-        "linearity": estimate(curves.linearity * kept, unit="R2", seed=seed),
-        "floor": estimate(curves.floor * kept, unit="gap", seed=seed),
-        "reach": estimate(curves.reach, statistic="mean", unit=INPUT_UNITS, seed=seed),
-        "reconstruction_error": estimate(
-            curves.reconstruction_error[first], statistic="mean", unit=INPUT_UNITS, seed=seed
-        ),
+        "hinge": hinge_estimate(curves.hinge, curves.censored),
+        "auddc": estimate(curves.auddc, statistic="mean", unit="area", higher_is_better=True),
+        "linearity": estimate(curves.linearity * kept, unit="R2"),
+        "floor": estimate(curves.floor * kept, unit="gap"),
+        "reach": estimate(curves.reach, statistic="mean", unit=INPUT_UNITS),
+        "reconstruction_error": estimate(curves.reconstruction_error[first], statistic="mean", unit=INPUT_UNITS),
     }
 
 

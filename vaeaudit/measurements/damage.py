@@ -26,7 +26,7 @@ def damage(bench: Bench) -> tuple[Damage, list[health.Finding]]:
         "radii": radii, "steps": bench.spec.damage_steps, "restarts": bench.spec.damage_restarts, "watched": True,
     }  # fmt: skip
     arrays = bench.kept("damage", "untargeted attack", bench.image_keys(rows), attack, IMAGES_AT_ONCE, settings)
-    found = damage_of(arrays["displacement"], radii, bench.data.index[rows], bench.seed)
+    found = damage_of(arrays["displacement"], radii, bench.data.index[rows])
     return found, _findings(arrays)
 
 
@@ -54,11 +54,11 @@ def _findings(arrays: Arrays) -> list[health.Finding]:
     return findings
 
 
-def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64], seed: int) -> Damage:
+def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64]) -> Damage:
     """Estimates of untargeted damage at each budget."""
 
     def mean(figures: Floats, score: str, unit: str) -> Estimate:
-        return estimate(figures, statistic="mean", unit=unit, higher_is_better=DIRECTIONS[score], seed=seed)
+        return estimate(figures, statistic="mean", unit=unit, higher_is_better=DIRECTIONS[score])
 
     columns = list(zip(displacement.T, radii, strict=True))
     return Damage(

@@ -43,7 +43,7 @@ def local_prediction(bench: Bench, curves: Curves, damage: Damage, deterministic
         arrays = _measured(bench, radii, bench.radii(BUDGETS))
     except ModelError:
         return None
-    return local_of(arrays, "mean" if deterministic else "wasserstein", radii, curves, damage, bench.seed)
+    return local_of(arrays, "mean" if deterministic else "wasserstein", radii, curves, damage)
 
 
 def _measured(bench: Bench, radii: list[float], compared: list[float]) -> Arrays:
@@ -98,9 +98,7 @@ def _way(bench: Bench, chunk: Rows, step: attacks.SpectralAttack, columns: list[
     return plain(way.view(len(chunk), 2, len(columns)).amax(1))
 
 
-def local_of(
-    arrays: Arrays, metric: str, radii: list[float], curves: Curves, damage: Damage, seed: int
-) -> LocalPrediction:
+def local_of(arrays: Arrays, metric: str, radii: list[float], curves: Curves, damage: Damage) -> LocalPrediction:
     """How well local geometry predicts what attacks do.
 
     Args:
@@ -109,7 +107,6 @@ def local_of(
         radii: budgets of the steps, those of the damage among them.
         curves: trade-off curves of all pairs.
         damage: of the untargeted attack.
-        seed: seed of the bootstrap.
     """
     pairs, budgets = len(arrays["span"]), np.array(radii)
     originals = curves.originals[:pairs]
@@ -120,24 +117,24 @@ def local_of(
     targeted = _ratio(arrays["way"], _way_of_targeted(curves, damage.radii / arrays["span"][:, None]))
     return LocalPrediction(
         radii=budgets, originals=originals, targets=curves.targets[:pairs],
-        latent=_local_step(arrays, "latent", metric, budgets, once, seed),
-        reconstruction=_local_step(arrays, "reconstruction", "round_trip_mean", budgets, once, seed),
+        latent=_local_step(arrays, "latent", metric, budgets, once),
+        reconstruction=_local_step(arrays, "reconstruction", "round_trip_mean", budgets, once),
         compared=damage.radii, untargeted_share=untargeted, targeted_share=targeted,
-        untargeted=_medians(untargeted * once, seed), targeted=_medians(targeted, seed),
+        untargeted=_medians(untargeted * once), targeted=_medians(targeted),
     )  # fmt: skip
 
 
-def _local_step(arrays: Arrays, part: str, metric: str, radii: Floats, once: Floats, seed: int) -> LocalStep:
+def _local_step(arrays: Arrays, part: str, metric: str, radii: Floats, once: Floats) -> LocalStep:
     eigenvalue, predicted, realised = (arrays[f"{part}.{name}"] for name in ("eigenvalue", "predicted", "realised"))
     linear = _ratio(realised, predicted)
     breaks, censored = linearity_breaks(radii, linear)
     seen = breaks * once[:, 0]
     return LocalStep(
         metric=metric, eigenvalue=eigenvalue, predicted=predicted, realised=realised,
-        attained=_medians(_ratio(realised, np.sqrt(eigenvalue)[:, None] * radii) * once, seed),
-        linear=_medians(linear * once, seed), breaks=breaks, censored=censored,
+        attained=_medians(_ratio(realised, np.sqrt(eigenvalue)[:, None] * radii) * once),
+        linear=_medians(linear * once), breaks=breaks, censored=censored,
         breaking_budget=estimate(
-            seen, unit=INPUT_UNITS, upper=np.where(censored & ~np.isnan(seen), np.inf, seen), seed=seed
+            seen, unit=INPUT_UNITS, upper=np.where(censored & ~np.isnan(seen), np.inf, seen)
         ),
     )  # fmt: skip
 
@@ -197,5 +194,5 @@ def _ratio(above: Floats, below: Floats) -> Floats:
         return np.where(below > 0, above / below, np.nan)
 
 
-def _medians(figures: Floats, seed: int) -> tuple[Estimate, ...]:
-    return tuple(estimate(column, seed=seed) for column in figures.T)
+def _medians(figures: Floats) -> tuple[Estimate, ...]:
+    return tuple(estimate(column) for column in figures.T)

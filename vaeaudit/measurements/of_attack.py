@@ -61,4 +61,4 @@ def curves_of_attack(
         "target_distance": plain(distances.target), "reach_error": plain(distances.reach_error),
         "reconstruction_error": error,
     }  # fmt: skip
-    return curves_of(arrays, plain(attack.strengths), spans, positions, seed)
+    return curves_of(arrays, plain(attack.strengths), spans, positions)

@@ -39,10 +39,7 @@ def spectra(
     except ModelError as error:
         return {}, [health.finding_no_spectrum(str(error))]
     metrics = {"encoder": "mean" if deterministic else "wasserstein", "decoder": "decoder", "round_trip": "round_trip"}
-    found = {
-        part: geometry_of(arrays, part, metric, activity, len(bench.data), bench.seed)
-        for part, metric in metrics.items()
-    }
+    found = {part: geometry_of(arrays, part, metric, activity, len(bench.data)) for part, metric in metrics.items()}
     return found, _findings(arrays, found)
 
 
@@ -108,7 +105,7 @@ def _by_products(bench: Bench, chunk: Rows, rows: Rows, active: NDArray[np.bool_
     )  # fmt: skip
 
 
-def geometry_of(arrays: Arrays, part: str, metric: str, activity: Arrays, images: int, seed: int) -> GeometryScores:
+def geometry_of(arrays: Arrays, part: str, metric: str, activity: Arrays, images: int) -> GeometryScores:
     """Scores of one of encoder, decoder and round trip.
 
     Args:
@@ -117,16 +114,13 @@ def geometry_of(arrays: Arrays, part: str, metric: str, activity: Arrays, images
         metric: name of its metric.
         activity: from `activity`.
         images: how many images the activity was measured on.
-        seed: seed of the bootstrap.
     """
     per_image, resolved = figures_of(arrays, part), arrays[f"{part}.resolved"]
     active = active_units_of(activity, images)
 
     def median(score: str, upper: Floats | None = None) -> Estimate:
         direction = DIRECTIONS[f"{part}.{score}"]
-        return estimate(
-            per_image[score], unit=_UNITS.get(score, ""), higher_is_better=direction, upper=upper, seed=seed
-        )
+        return estimate(per_image[score], unit=_UNITS.get(score, ""), higher_is_better=direction, upper=upper)
 
     estimates = {score: median(score) for score in PER_IMAGE}
     condition = median("condition_number", np.where(resolved, per_image["condition_number"], np.inf))

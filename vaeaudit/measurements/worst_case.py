@@ -153,9 +153,7 @@ def _targeted(
     )  # fmt: skip
     gaps = np.where(curves.excluded[:pairs, None, None], np.nan, arrays["gap"])
     indices = bench.data.index[bench.pairs[:pairs]]
-    return _family_of("gap", norm, radii_of(bench, norm), tuple(family), gaps, indices, bench.seed), arrays[
-        "non_finite"
-    ]
+    return _family_of("gap", norm, radii_of(bench, norm), tuple(family), gaps, indices), arrays["non_finite"]
 
 
 def _aimed(bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targeted]) -> Arrays:
@@ -185,12 +183,12 @@ def _aimed(bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targ
 def _damage_of(bench: Bench, rows: Rows, arrays: Arrays, norm: str, deterministic: bool) -> AttackFamily:
     names = (*attacks.untargeted_attacks(deterministic=deterministic), FROM_THE_OTHERS, SEARCH)
     images = bench.data.index[rows][:, None]
-    return _family_of("damage", norm, radii_of(bench, norm), names, arrays["displacement"], images, bench.seed)
+    return _family_of("damage", norm, radii_of(bench, norm), names, arrays["displacement"], images)
 
 
 def _family_of(
     kind: Literal["damage", "gap"], norm: str, radii: list[float], names: tuple[str, ...], figures: Floats,
-    indices: Rows, seed: int,
+    indices: Rows,
 ) -> AttackFamily:  # fmt: skip
     """From figures `(rows, attacks, budgets)`."""
     damage = kind == "damage"
@@ -203,7 +201,7 @@ def _family_of(
     estimates = tuple(
         estimate(
             column, statistic="mean" if damage else "median", unit=INPUT_UNITS if damage else "gap",
-            higher_is_better=DIRECTIONS[score], seed=seed,
+            higher_is_better=DIRECTIONS[score],
         )
         for column in worst[:, 0].T
     )  # fmt: skip
@@ -231,17 +229,17 @@ def _effects_of(bench: Bench, rows: Rows, arrays: Arrays) -> AttackEffects:
         refusals["elbo_drop"] = "a deterministic code has no ELBO"
     return AttackEffects(
         radii=radii, images=bench.data.index[rows], figures={n: figures[n] for n in EFFECTS if n in figures},
-        estimates={name: _estimates(name, figures[name], bench.seed) for name in EFFECTS if name in figures},
+        estimates={name: _estimates(name, figures[name]) for name in EFFECTS if name in figures},
         refusals=refusals, r=float(arrays["r"]), broke=reached, unbroken=unbroken,
         margin=estimate(
-            reached, unit=INPUT_UNITS, higher_is_better=True, upper=np.where(unbroken, np.inf, reached), seed=bench.seed
+            reached, unit=INPUT_UNITS, higher_is_better=True, upper=np.where(unbroken, np.inf, reached)
         ),
     )  # fmt: skip
 
 
-def _estimates(name: str, figures: Floats, seed: int) -> tuple[Estimate, ...]:
+def _estimates(name: str, figures: Floats) -> tuple[Estimate, ...]:
     kind: Literal["mean", "median"] = "mean" if name in _SHARES else "median"
-    found = (estimate(one, statistic=kind, unit=_UNITS.get(name, ""), seed=seed) for one in figures.T)
+    found = (estimate(one, statistic=kind, unit=_UNITS.get(name, "")) for one in figures.T)
     return tuple(_share(one) if name in _SHARES else one for one in found)
 
 
