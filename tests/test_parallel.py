@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
+from collections.abc import Iterator
 from contextvars import ContextVar
 
 import pytest
@@ -133,3 +135,26 @@ def test_an_interrupt_while_waiting_for_workers_does_not_leave_them_behind(monke
     with pytest.raises(KeyboardInterrupt):
         next(running)
     assert left, "the other worker came to its end first"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_of_who_gives_out_the_chunks_is_handed_over(workers: int) -> None:
+    def chunks() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more words from the others")
+
+    with pytest.raises(ValueError, match="no more words"):
+        list(spread(chunks(), [lambda chunk: chunk] * workers))
+    assert not _ours()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_chunk_is_asked_for_when_a_worker_is_free(workers: int) -> None:
+    def fail(chunk: int) -> int:
+        if chunk == 2:
+            raise KeyError(chunk)
+        return chunk
+
+    with pytest.raises(KeyError):
+        list(spread(itertools.count(), [fail] * workers))  # chunks that never end
+    assert not _ours()

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from vaeaudit.errors import FallbackWarning, StorageError
 from vaeaudit.files import make_folder, read_arrays, write_arrays
 from vaeaudit.parallel import spread
+from vaeaudit.ranks import Ranks
+from vaeaudit.sharing import holdings, packed, unpacked
 
 Arrays = dict[str, NDArray[Any]]
 Memory = dict[tuple[str, str], Arrays]
@@ -34,20 +36,24 @@ class Checkpoint:
     measured with it, so that a measurement of more of them takes over those that are finished.
 
     Several processes may share a folder: each file is written whole and named after its rows, and who measures
-    the same writes the same.
+    the same writes the same. Processes that share an audit measure a share of the rows each, keep what they have
+    measured themselves, and hand it on to the others.
 
     Args:
         folder: where they lie, one file a chunk; None keeps them in memory only.
         key: weights, code, settings and versions; rows of another key are measured anew.
         memory: of an earlier checkpoint of the same process.
+        ranks: the processes that share the audit; None is this one alone.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str] | None, key: Mapping[str, object], memory: Memory | None = None
-    ) -> None:
+        self, folder: str | os.PathLike[str] | None, key: Mapping[str, object], memory: Memory | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:  # fmt: skip
         self.folder = None if folder is None else Path(folder)
         self.key = key
         self.memory: Memory = {} if memory is None else memory
+        self.ranks = Ranks() if ranks is None else ranks
         self._unreadable: set[Path] = set()
 
     def measured(
@@ -69,30 +75,44 @@ class Checkpoint:
         Raises:
             StorageError: the folder cannot be written to; said before anything is measured, where that is known.
         """
-        key = hashlib.sha256(_text({**self.key, "measurement": name, "of": settings}).encode()).hexdigest()
-        if any((key, row) not in self.memory for row in rows):
+        key = _digest({**self.key, "measurement": name, "of": settings})
+        if not all(self._holds(key, rows)):
             self._read_folder(name, key)
-        missing = [i for i, row in enumerate(rows) if (key, row) not in self.memory]
-        if missing and self.folder is not None:
+        before = holdings(self.ranks, name, _digest([key, rows]), self._holds(key, rows), len(measures))
+        missing = before.missing
+        if len(missing) and self.folder is not None:
             make_folder(self.folder)
-        size = min(size, max(1, math.ceil(len(missing) / len(measures))))
-        chunks = [np.array(missing[start : start + size]) for start in range(0, len(missing), size)]
-        finished = len(rows) - len(missing)
-        progress(finished, len(rows))
-        with contextlib.closing(spread(chunks, measures)) as parts:  # closed, threads no longer touch the model
+        size = min(size, max(1, math.ceil(len(missing) / before.workers)))
+        chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
+        found = len(rows) - len(missing)
+        progress(found, len(rows))
+        with contextlib.closing(
+            spread(self.ranks.claimed(chunks), measures)
+        ) as parts:  # closed, threads leave the model
             for chunk, arrays in parts:
                 self._keep(name, key, [rows[i] for i in chunk], arrays)
-                finished += len(chunk)
-                progress(finished, len(rows))
+                progress(found + self.ranks.finished(len(chunk)), len(rows))
+        if before.uneven:
+            self._exchange(key, rows, before.owed(self._holds(key, rows)))
+            progress(len(rows), len(rows))
         return _joined([self.memory[key, row] for row in rows])
 
-    def _keep(self, name: str, key: str, rows: list[str], arrays: Arrays) -> None:
+    def _holds(self, key: str, rows: Sequence[str]) -> list[bool]:
+        return [(key, row) in self.memory for row in rows]
+
+    def _exchange(self, key: str, rows: Sequence[str], owed: NDArray[np.int64]) -> None:
+        """Hand on the rows that are owed, and remember those of the others; each keeps files of its own alone."""
+        for parcel in self.ranks.meet(packed(owed, [self.memory[key, rows[i]] for i in owed])):
+            for position, arrays in unpacked(parcel).items():
+                self.memory[key, rows[position]] = arrays
+
+    def _keep(self, name: str, key: str, rows: Sequence[str], arrays: Arrays) -> None:
         """Rows are remembered first, so that a disk that is full costs this process nothing."""
         self._remember(key, rows, arrays)
         if self.folder is None:
             return
         kept = {**arrays, _KEY: np.array(key), _ROWS: np.array(rows)}
-        path = self.folder / f"{name}-{key[:8]}-{hashlib.sha256(_text(rows).encode()).hexdigest()[:8]}.npz"
+        path = self.folder / f"{name}-{key[:8]}-{_digest(rows)[:8]}.npz"
         try:
             _write(path, kept)
         except StorageError as error:
@@ -154,8 +174,8 @@ def _names(rows: NDArray[Any], arrays: Arrays) -> list[str]:
     return [str(row) for row in rows]
 
 
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _joined(rows: Sequence[Arrays]) -> Arrays:

@@ -31,12 +31,24 @@ class GradientError(ModelError):
     """No usable gradient flows from the posterior back to the input."""
 
 
+class PluginError(AuditError, RuntimeError):
+    """A plugin that cannot be loaded or registered, or that failed; says which, and of what version."""
+
+
 class ReportError(AuditError, ValueError):
     """A saved report that cannot be read."""
 
 
 class StorageError(AuditError, OSError):
     """A file or folder that cannot be written: a full disk, no permission, gone, or another process's."""
+
+
+class PackageError(AuditError, ImportError):
+    """A package that only some calls need, and that is not installed."""
+
+
+class RanksError(AuditError, RuntimeError):
+    """The processes that share an audit do not measure the same, or one of them failed or is gone."""
 
 
 class FallbackWarning(UserWarning):
