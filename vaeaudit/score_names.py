@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from vaeaudit.errors import OptionError
 from vaeaudit.statistics import Statistic
@@ -74,17 +75,62 @@ PAIR_SCORES = ("hinge", "auddc", "linearity", "floor", "reach", "worst_gap", "wo
 """Scores with one figure a pair; all others have one an image."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What must be known of a score before any of its figures is.
+
+    Attributes:
+        direction: True if a higher figure is more robust, False if a lower one is, None without direction.
+        reach: the least and the most it can be, for any model.
+        statistic: how its figures are combined.
+        counted: what its n counts, "pairs" or "images".
+    """
+
+    direction: bool | None
+    reach: tuple[float, float]
+    statistic: Statistic
+    counted: str
+
+
+DECLARED: dict[str, Kind] = {}
+"""Scores of plugins by their full names, of those that are active and of reports that were read."""
+
+
+def declare(score: str, kind: Kind) -> None:
+    """Make the score of a plugin known, so that bars on it can be judged.
+
+    Raises:
+        OptionError: it is known already, as something else.
+    """
+    if score in DIRECTIONS or DECLARED.setdefault(score, kind) != kind:
+        known = "a score of vaeaudit's own" if score in DIRECTIONS else f"known as {DECLARED[score]}"
+        raise OptionError(
+            f"score {score!r} is {known} and cannot be {kind} too: two versions of a plugin have met in one process; "
+            "read the report where the other one is not installed, or audit again"
+        )
+
+
+def direction_of(score: str) -> bool | None:
+    """True if a higher figure of a score, given by its full name, is more robust, False if a lower one is."""
+    return DECLARED[score].direction if score in DECLARED else DIRECTIONS[score]
+
+
+def range_of(score: str) -> tuple[float, float]:
+    """The least and the most that a score, given by its full name, can be."""
+    return DECLARED[score].reach if score in DECLARED else RANGES[score]
+
+
 def full_name(score: str) -> str:
     """The full name of a score; a bare geometry score is the encoder's.
 
     Raises:
         OptionError: there is no such score.
     """
-    if score in DIRECTIONS:
+    if score in DIRECTIONS or score in DECLARED:
         return score
     if score in _GEOMETRY:
         return f"{ROOMS[0]}.{score}"
-    raise OptionError(f"unknown score {score!r}; choose one of {', '.join(DIRECTIONS)}")
+    raise OptionError(f"unknown score {score!r}; choose one of {', '.join((*DIRECTIONS, *DECLARED))}")
 
 
 def short_name(score: str) -> str:
@@ -95,10 +141,14 @@ def short_name(score: str) -> str:
 
 def statistic_of(score: str) -> Statistic:
     """How the figures of a score are combined."""
+    if score in DECLARED:
+        return DECLARED[score].statistic
     name = score.rpartition(".")[2]
     return "count" if name == "active_units" else "mean" if name in _MEANS else "median"
 
 
 def counted(score: str) -> str:
     """What the n of a score counts."""
+    if score in DECLARED:
+        return DECLARED[score].counted
     return "pairs" if score in PAIR_SCORES else "images"

@@ -10,7 +10,7 @@ from vaeaudit.digits import spelled
 from vaeaudit.errors import OptionError
 from vaeaudit.intervals import fewest
 from vaeaudit.samples import check_level
-from vaeaudit.score_names import DIRECTIONS, RANGES, full_name, short_name, statistic_of
+from vaeaudit.score_names import direction_of, full_name, range_of, short_name, statistic_of
 from vaeaudit.score_names import PAIR_SCORES as PAIR_SCORES
 from vaeaudit.score_names import counted as counted
 from vaeaudit.statistics import CONFIDENCE, Estimate
@@ -208,12 +208,12 @@ def check_bar(score: str, bar: Bar) -> str:
     name = full_name(score)
     if not isinstance(bar, Bar):
         raise OptionError(f"{score}: expected at_least(...) or at_most(...), got {bar!r}")
-    wrong = {True: "at_most", False: "at_least", None: None}[DIRECTIONS[name]]
+    wrong = {True: "at_most", False: "at_least", None: None}[direction_of(name)]
     if bar.kind == wrong:
         right = "at_least" if wrong == "at_most" else "at_most"
         better = "higher" if wrong == "at_most" else "lower"
         raise OptionError(f"{name}: {better} is more robust, so the bar is {right}(...), got {wrong}({bar.value:g})")
-    least, most = RANGES[name]
+    least, most = range_of(name)
     if (bar.kind == "at_least" and bar.value > most) or (bar.kind == "at_most" and bar.value < least):
         never, end = ("above", most) if bar.kind == "at_least" else ("below", least)
         raise OptionError(

@@ -12,12 +12,15 @@ from vaeaudit.health.measured import (
     finding_no_spectrum,
     finding_non_finite_damage,
     finding_non_finite_gap,
+    finding_plugin_attack,
+    finding_plugin_figures,
     finding_spectrum_estimated,
     finding_stateful,
     finding_stronger_attack,
     findings_of_certificates,
     findings_of_curves,
     findings_of_model,
+    findings_of_spec,
 )
 from vaeaudit.health.second_look import (
     EIGHT_BITS,
@@ -48,6 +51,8 @@ __all__ = [
     "finding_no_spectrum",
     "finding_non_finite_damage",
     "finding_non_finite_gap",
+    "finding_plugin_attack",
+    "finding_plugin_figures",
     "finding_spectrum_estimated",
     "finding_stateful",
     "finding_stronger_attack",
@@ -58,4 +63,5 @@ __all__ = [
     "findings_of_model",
     "findings_of_rounding",
     "findings_of_search",
+    "findings_of_spec",
 ]

@@ -55,6 +55,15 @@ CHECKS: dict[str, Check] = {
         consequence="Mode, device and fingerprint are unknown, so changed weights are not noticed.",
         remedy="Pass them: Autoencoder(encoder, decoder, modules=(model,)).",
     ),
+    "older_schema": Check(
+        severity="warning",
+        measured="The schema of a report that is loaded.",
+        threshold="An older one than this version writes.",
+        cause="An older version of vaeaudit made the report.",
+        consequence="What later versions measure is missing, and checks that came later were not made. Figures and verdicts "
+        "rest on the samples that the report keeps.",
+        remedy="Audit the model again with this version.",
+    ),
     "stochastic_encoder": Check(
         severity="invalid",
         measured="Two encodings of one batch, largest difference relative to the largest entry.",
@@ -247,6 +256,25 @@ CHECKS: dict[str, Check] = {
         consequence="There is no interval.",
         remedy="Pass more images or more pairs.",
     ),
+    "shortened": Check(
+        severity="warning",
+        measured="The multiply-adds of one reconstruction, counted before anything is measured.",
+        threshold="A measurement that would take more than its share of what the preset, or `work=`, affords.",
+        cause="A large model, or large inputs.",
+        consequence="What was cut down tells less: attacks with fewer evaluations find less.",
+        remedy="Audit with a larger preset or work= where the machine is fast enough, with fewer pairs or strengths, or at "
+        "a smaller size of the inputs (docs/big_models.md).",
+    ),
+    "no_second_look": Check(
+        severity="invalid",
+        measured="What the preset, or `work=`, affords.",
+        threshold="Not even one pair can be looked at again.",
+        spoils=f"{_ATTACK}, {_DAMAGE}",
+        cause="A large model, or large inputs.",
+        consequence="Nobody knows whether the attacks were any good: masked gradients would go unnoticed.",
+        remedy="Audit with a larger preset or work=, or look at the model yourself at a smaller size of the inputs, and set "
+        "this aside: suppress=('no_second_look',).",
+    ),
     "spectrum_not_computed": Check(
         severity="info",
         measured="What the preset affords.",
@@ -377,5 +405,35 @@ CHECKS: dict[str, Check] = {
         consequence="Either the attack's figures or the certificates are wrong, and nothing says which.",
         remedy="Audit the model in float64. If that mends it, rounding was the cause; if not, please report the model's code.",
     ),
+    "plugin_attack_at_fault": Check(
+        severity="invalid",
+        measured="What an attack of a plugin returns: its shape, and whether it is finite, inside the ball and inside the bounds.",
+        threshold="Any row that is not; a ball and the bounds have a leeway of 1e-4, more than float32 rounds.",
+        spoils="worst_damage, worst_gap, or their L-infinity forms: that of the attack",
+        cause="A fault in the plugin.",
+        consequence="The worst case over all attacks lacks these rows of one of them.",
+        remedy="Update or mend the plugin, or audit without it (VAEAUDIT_PLUGINS, docs/extending.md).",
+    ),
+    "plugin_score_at_fault": Check(
+        severity="invalid",
+        measured="The figures of a plugin's score.",
+        threshold="Any that is NaN, infinite, or beyond the ends that the plugin gives.",
+        spoils="the score",
+        cause="A fault in the plugin, or a model that it is not made for.",
+        consequence="Bounds of the score would rest on the rows that went well.",
+        remedy="Update or mend the plugin, or audit without it (VAEAUDIT_PLUGINS, docs/extending.md).",
+    ),
 }
 """By name, in the order in which docs/health.md tells them."""
+
+DECLARED: dict[str, Check] = {}
+"""Checks of the plugins that are active, by their full names."""
+
+
+def check_named(name: str) -> Check:
+    """A check of the catalogue or of a plugin.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    return DECLARED[name] if name in DECLARED else CHECKS[name]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vaeaudit.errors import OptionError
-from vaeaudit.health.catalogue import CHECKS
+from vaeaudit.health.catalogue import CHECKS, DECLARED, check_named
 
 Severity = Literal["info", "warning", "invalid"]
 
@@ -57,14 +57,14 @@ class Finding:
 
 def found(name: str, severity: Severity, message: str, affects: tuple[str, ...] = ()) -> Finding:
     """A finding of a check in the catalogue, which says what to do."""
-    return Finding(name=name, severity=severity, message=message, remedy=CHECKS[name].remedy, affects=affects)
+    return Finding(name=name, severity=severity, message=message, remedy=check_named(name).remedy, affects=affects)
 
 
 def described(findings: Iterable[Finding], suppress: Sequence[str] = ()) -> tuple[Finding, ...]:
     """Findings with cause and consequence from the catalogue, those in `suppress` set aside."""
     return tuple(
         dataclasses.replace(
-            finding, cause=CHECKS[finding.name].cause, consequence=CHECKS[finding.name].consequence,
+            finding, cause=check_named(finding.name).cause, consequence=check_named(finding.name).consequence,
             suppressed=finding.name in suppress,
         )
         for finding in findings
@@ -79,8 +79,8 @@ def checked_names(suppress: object) -> tuple[str, ...]:
     """
     if isinstance(suppress, str) or not isinstance(suppress, Iterable):
         raise OptionError(f'suppress expects a list of names such as ("{next(iter(CHECKS))}",), got {suppress!r}')
-    names = list(suppress)
+    names, known = list(suppress), (*CHECKS, *DECLARED)
     for name in names:
-        if not isinstance(name, str) or name not in CHECKS:
-            raise OptionError(f"suppress: there is no health check {name!r}; choose of {', '.join(CHECKS)}")
-    return tuple(name for name in CHECKS if name in names)
+        if not isinstance(name, str) or name not in known:
+            raise OptionError(f"suppress: there is no health check {name!r}; choose of {', '.join(known)}")
+    return tuple(name for name in known if name in names)

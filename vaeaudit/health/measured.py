@@ -175,6 +175,25 @@ def finding_few_samples(pairs: int, smallest: int) -> Finding:
     )  # fmt: skip
 
 
+def findings_of_spec(shortened: str, second_looks: int) -> list[Finding]:
+    """What was cut down for a model too costly for its preset.
+
+    Args:
+        shortened: what, and why; empty if nothing was.
+        second_looks: pairs that are left to be looked at again.
+    """
+    if not shortened:
+        return []
+    findings = [found(name="shortened", severity="warning", message=f"the audit was shortened: {shortened}.")]
+    if second_looks == 0:
+        findings.append(found(
+            name="no_second_look", severity="invalid", affects=(*_ATTACKED, *_DAMAGED),
+            message="the attacks were not held against harder ones, a search and finite differences: this audit affords "
+            "it at no pair.",
+        ))  # fmt: skip
+    return findings
+
+
 def finding_no_spectrum(reason: str) -> Finding:
     """The pullback spectra were not computed."""
     return found(
@@ -234,6 +253,38 @@ def finding_damage_not_converged(share: float) -> Finding:
     return found(
         "damage_not_converged", "info",
         f"{share:.0%} of the untargeted attacks still gained when their steps ran out: more damage is possible.",
+    )  # fmt: skip
+
+
+def finding_plugin_attack(plugin: str, attack: str, faults: str, rows: int, score: str) -> Finding:
+    """An attack of a plugin returned what no attack inside the ball may.
+
+    Args:
+        plugin: whose.
+        attack: its name.
+        faults: what was wrong, and at how many rows.
+        rows: how many were attacked.
+        score: the family's, which is not to be relied upon.
+    """
+    return found(
+        "plugin_attack_at_fault", "invalid",
+        f"{attack} of the {plugin} returned, of {rows}: {faults}. Those count as not attacked.", (score,),
+    )  # fmt: skip
+
+
+def finding_plugin_figures(plugin: str, score: str, wrong: int, rows: int, per: str) -> Finding:
+    """A score of a plugin came out NaN, infinite, or beyond the ends that it has by its own account.
+
+    Args:
+        plugin: whose.
+        score: its name.
+        wrong: at how many images or pairs.
+        rows: at how many it was measured.
+        per: "image" or "pair".
+    """
+    return found(
+        "plugin_score_at_fault", "invalid",
+        f"{score} of the {plugin} is no figure that it can be at {wrong} of {rows} {per}s, which are left out.", (score,),
     )  # fmt: skip
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.geometry import scores
-from vaeaudit.measurements.bench import Bench, plain
+from vaeaudit.measurements.bench import Bench, Rows, plain
 from vaeaudit.statistics import Estimate, count_above
+
+
+def varied_rows(images: int, most: int, seed: int) -> Rows:
+    """All rows of the images, or as many as an audit affords, drawn at random whatever the pairs; ascending."""
+    if images <= most:
+        return np.arange(images)
+    return np.sort(np.random.default_rng([seed, 2]).permutation(images)[:most])
 
 
 def activity(bench: Bench) -> Arrays:
@@ -14,8 +24,9 @@ def activity(bench: Bench) -> Arrays:
     Raises:
         ModelError: the encoder returns NaN or infinite values for one of the images.
     """
-    posterior = bench.ae.posteriors(bench.images)
-    bench.check_finite("encoder", posterior.mean, posterior.std, rows=bench.data.index)
+    rows = varied_rows(len(bench.images), bench.spec.varied, bench.seed)
+    posterior = bench.ae.posteriors(bench.images[torch.from_numpy(rows).to(bench.images.device)])
+    bench.check_finite("encoder", posterior.mean, posterior.std, rows=bench.data.index[rows])
     means = posterior.mean.flatten(1).double()
     centred = means - means.mean(0)
     variance = centred.square().sum(0) / max(len(means) - 1, 1)

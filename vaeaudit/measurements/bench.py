@@ -25,7 +25,8 @@ Progress = Callable[[str, int, int], None]
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-PICTURED = 6
+_PICTURED, _FEWEST_PICTURED, _PICTURE_VALUES = 24, 6, 2**12
+"""Pairs and images that are kept with pictures, those of large images, and the values an image of the first may have."""
 IMAGES_AT_ONCE = 25
 BUDGETS = (0.01, 0.02, 0.05)
 """Root-mean-square distortion of the untargeted attack's budgets, as shares of the input range."""
@@ -67,6 +68,12 @@ class Bench:
     progress: Progress
     crew: tuple[Bench, ...] = ()
 
+    @property
+    def pictured(self) -> int:
+        """How many of the first pairs, and of the first images under the untargeted attack, are kept with pictures."""
+        values = self.images[0].numel()
+        return max(_FEWEST_PICTURED, min(_PICTURED, _PICTURED * _PICTURE_VALUES // values))
+
     def as_crew(self, measure: Callable[[Rows], Arrays]) -> Callable[[Rows], Arrays]:
         """A measurement with this device's model at rest, in whichever thread it is called."""
 
@@ -81,11 +88,15 @@ class Bench:
     def pair_keys(self, pairs: int) -> list[str]:
         """What each pair's row is kept under; the first few are kept with their pictures."""
         names = [":".join(self.data.fingerprint_of(int(row)) for row in pair) for pair in self.pairs[:pairs]]
-        return [f"{name}:pictured" if i < PICTURED else name for i, name in enumerate(names)]
+        return self._marked(names)
 
-    def image_keys(self, rows: Rows) -> list[str]:
-        """What each image's row is kept under."""
-        return [self.data.fingerprint_of(int(row)) for row in rows]
+    def image_keys(self, rows: Rows, *, pictured: bool = False) -> list[str]:
+        """What each image's row is kept under; with pictures, the first few are."""
+        names = [self.data.fingerprint_of(int(row)) for row in rows]
+        return self._marked(names) if pictured else names
+
+    def _marked(self, names: list[str]) -> list[str]:
+        return [f"{name}:pictured" if i < self.pictured else name for i, name in enumerate(names)]
 
     def noise_keys(self, chunk: Rows) -> list[tuple[int, ...]]:
         """What seeds the posterior noise of each pair."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +12,9 @@ from torch import Tensor
 from vaeaudit import health
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.measurements.bench import INPUT_UNITS, Bench, Floats, Rows
-from vaeaudit.measurements.tradeoff import pair_pictures, tradeoff
+from vaeaudit.measurements.tradeoff import tradeoff
 from vaeaudit.placement import RESOLUTION, resolution_of, strengths_between
 from vaeaudit.report.curves import Curves
-from vaeaudit.report.gallery import Gallery
 from vaeaudit.statistics import Estimate, estimate
 from vaeaudit.tradeoff import areas_under, fit_hinge, hinge_estimate
 
@@ -26,7 +25,6 @@ _CLEARLY = 3.0
 _WORTH_TAKING = 1e-6
 _SMALLEST_REACH = 0.01
 """A pair's reach is clearly positive above this share of its span, and above three standard errors."""
-_SHOWN_STRENGTHS = 5
 _APART, _OFTEN_APART = 0.1, 0.5
 """The paths' objectives differ clearly above the first, and often above the second, as shares."""
 
@@ -89,6 +87,8 @@ def _joined(bench: Bench, parts: list[Arrays], series: list[Tensor]) -> TradeOff
     strengths, spans = torch.cat(series).cpu().numpy(), bench.spans(len(pairs))
     arrays = exchanged(arrays, strengths, spans, bench.penalty)
     curves = curves_of(arrays, strengths, spans, bench.data.index[pairs])
+    labels = None if bench.data.labels is None else bench.data.labels[pairs]
+    curves = replace(curves, labels=labels)
     return TradeOff(curves=curves, arrays=arrays, order=np.argsort(strengths))
 
 
@@ -160,6 +160,7 @@ def curves_of(arrays: Arrays, strengths: Floats, spans: Floats, pairs: Rows) -> 
         hinge=fit.hinge, censored=fit.censored & ~excluded, floor=fit.floor, slope=fit.slope,
         r_squared=fit.r_squared, linearity=fit.linearity, auddc=areas_under(distortion, gap),
         reconstruction_error=arrays["reconstruction_error"], evaluations=arrays["evaluations"],
+        spans=spans,
     )  # fmt: skip
 
 
@@ -194,18 +195,3 @@ def findings_of(tradeoff: TradeOff) -> list[health.Finding]:
     if moved > RESOLUTION:
         findings.append(health.finding_curves_not_resolved(moved, RESOLUTION))
     return findings
-
-
-def gallery_of(bench: Bench, tradeoff: TradeOff) -> Gallery:
-    """The first few pairs at a few strengths that spread evenly over the distortion."""
-    curves, arrays, pictures = tradeoff.curves, tradeoff.arrays, pair_pictures(bench)
-    middle = np.nanmedian(curves.distortion, axis=0)
-    levels = np.linspace(middle.min(), middle.max(), _SHOWN_STRENGTHS + 1)[1:]  # the original itself stands beside them
-    columns = np.unique([int(np.abs(middle - level).argmin()) for level in levels])[::-1]
-    shown = len(pictures["originals"])
-    return Gallery(
-        pairs=np.arange(shown), strengths=columns.astype(np.int64), bounds=bench.ae.bounds,
-        adversarials=arrays["adversarial"][:shown][:, tradeoff.order[columns]],
-        reconstructions=arrays["adversarial_reconstruction"][:shown][:, tradeoff.order[columns]],
-        **pictures,
-    )  # fmt: skip

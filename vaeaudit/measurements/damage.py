@@ -19,15 +19,28 @@ _UNCONVERGED = 0.25
 
 def damage(bench: Bench) -> tuple[Damage, list[health.Finding]]:
     """Most displacement of the reconstruction at each budget."""
+    rows, radii, arrays = _measured(bench)
+    found = damage_of(arrays["displacement"], radii, bench.data.index[rows])
+    return found, _findings(arrays)
+
+
+def attacked(bench: Bench) -> tuple[Rows, list[float], Floats, NDArray[np.float32]]:
+    """The pictured images: rows, budgets, displacement `(images, budgets)`, adversarials `(images, budgets, *event)`."""
+    rows, radii, arrays = _measured(bench)
+    pictures = arrays["adversarial"]
+    return rows[: len(pictures)], radii, arrays["displacement"][: len(pictures)], pictures
+
+
+def _measured(bench: Bench) -> tuple[Rows, list[float], Arrays]:
+    """Rows of the images, budgets, and what the attack did; it is run once."""
     radii = bench.radii(BUDGETS)
     rows = bench.originals_first(bench.spec.grown(bench.first).damaged, bench.spec.grown(len(bench.pairs)).damaged)
     attack = partial(_damage, bench, rows=rows, radii=radii)
     settings = {
         "radii": radii, "steps": bench.spec.damage_steps, "restarts": bench.spec.damage_restarts, "watched": True,
     }  # fmt: skip
-    arrays = bench.kept("damage", "untargeted attack", bench.image_keys(rows), attack, IMAGES_AT_ONCE, settings)
-    found = damage_of(arrays["displacement"], radii, bench.data.index[rows])
-    return found, _findings(arrays)
+    keys = bench.image_keys(rows, pictured=True)
+    return rows, radii, bench.kept("damage", "untargeted attack", keys, attack, IMAGES_AT_ONCE, settings)
 
 
 def _damage(bench: Bench, chunk: Rows, rows: Rows, radii: list[float]) -> Arrays:
@@ -36,9 +49,10 @@ def _damage(bench: Bench, chunk: Rows, rows: Rows, radii: list[float]) -> Arrays
         bench.ae, images, radii, steps=bench.spec.damage_steps, restarts=bench.spec.damage_restarts,
         seed=bench.seed,
     )  # fmt: skip
+    few = attack.adversarial[: int((chunk < bench.pictured).sum())]
     return {
         "displacement": plain(attack.displacement), "converged": attack.converged.cpu().numpy(),
-        "non_finite": attack.non_finite.cpu().numpy(),
+        "non_finite": attack.non_finite.cpu().numpy(), "adversarial": few.float().cpu().numpy(),
     }  # fmt: skip
 
 

@@ -39,7 +39,10 @@ def spectra(
     except ModelError as error:
         return {}, [health.finding_no_spectrum(str(error))]
     metrics = {"encoder": "mean" if deterministic else "wasserstein", "decoder": "decoder", "round_trip": "round_trip"}
-    found = {part: geometry_of(arrays, part, metric, activity, len(bench.data)) for part, metric in metrics.items()}
+    found = {
+        part: geometry_of(arrays, part, metric, activity, min(len(bench.data), bench.spec.varied))
+        for part, metric in metrics.items()
+    }
     return found, _findings(arrays, found)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from vaeaudit import attacks
+from vaeaudit.attacks.following import ROUNDS
 from vaeaudit.attacks.targeted import SOLVER, TargetedAttack, pairs_at_once
 from vaeaudit.checkpoint import Arrays
-from vaeaudit.measurements.bench import PICTURED, Bench, Rows, plain
+from vaeaudit.measurements.bench import Bench, Rows, plain
 from vaeaudit.reconstruction import target_distances
 
 
@@ -28,7 +29,7 @@ def tradeoff(bench: Bench, strengths: Tensor, pairs: int, *, further: bool = Fal
     settings = {
         "strengths": strengths.tolist(), "divergence": bench.divergence, "penalty": bench.penalty,
         "restarts": spec.restarts, "evaluations": spec.evaluations, "samples": spec.samples,
-        "precision": bench.precision,
+        "precision": bench.precision, **({"rounds": spec.rounds} if spec.rounds != ROUNDS else {}),
     }  # fmt: skip
     return bench.kept(
         "tradeoff", "further strengths" if further else "targeted attack", bench.pair_keys(pairs),
@@ -50,6 +51,7 @@ def _tradeoff(bench: Bench, chunk: Rows, strengths: Tensor) -> Arrays:
         restarts=bench.spec.restarts,
         precision=bench.precision,
         solver=replace(SOLVER, max_evaluations=bench.spec.evaluations),
+        rounds=bench.spec.rounds,
     )
     distances = target_distances(
         bench.ae, originals, targets, attack.adversarial, samples=bench.spec.samples, keys=bench.noise_keys(chunk)
@@ -68,7 +70,7 @@ def _tradeoff(bench: Bench, chunk: Rows, strengths: Tensor) -> Arrays:
 
 def _pictures(bench: Bench, chunk: Rows, attack: TargetedAttack) -> Arrays:
     """Adversarials of the first few pairs and their reconstructions; no other pictures are kept."""
-    few = attack.adversarial[: int((chunk < PICTURED).sum())]
+    few = attack.adversarial[: int((chunk < bench.pictured).sum())]
     if not len(few):
         empty = np.zeros((0, *few.shape[1:]), dtype=np.float32)
         return {"adversarial": empty, "adversarial_reconstruction": empty}
@@ -78,7 +80,7 @@ def _pictures(bench: Bench, chunk: Rows, attack: TargetedAttack) -> Arrays:
 
 def pair_pictures(bench: Bench) -> Arrays:
     """Originals, targets and their reconstructions for the first few pairs."""
-    originals, targets = bench.pair_images(np.arange(min(PICTURED, len(bench.pairs))))
+    originals, targets = bench.pair_images(np.arange(min(bench.pictured, len(bench.pairs))))
     return {
         name: values.float().cpu().numpy()
         for name, values in (

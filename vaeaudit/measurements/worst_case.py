@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -16,7 +17,9 @@ from vaeaudit.attacks.balls import NORMS, Norm
 from vaeaudit.attacks.search import random_search
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.effects import NotMeasured
+from vaeaudit.hookspecs import Aim
 from vaeaudit.measurements.bench import BUDGETS, IMAGES_AT_ONCE, INPUT_UNITS, Bench, Floats, Rows, plain
+from vaeaudit.measurements.plugin_attacks import Outcome, PluginAttack, faults_of, findings_of_faults, plugin_attacks
 from vaeaudit.reconstruction import target_distances
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
@@ -48,18 +51,39 @@ def worst_case(
     """
     if not bench.spec.family:
         return None, []
-    rows = bench.originals_first(bench.spec.grown(bench.first).family, bench.spec.grown(len(bench.pairs)).family)
+    rows = _rows(bench)
     untargeted = {norm: _untargeted(bench, rows, norm, deterministic) for norm in NORMS}
     pairs = min(len(bench.pairs), bench.spec.grown(len(bench.pairs)).family)
-    targeted = {norm: _targeted(bench, pairs, norm, curves, deterministic) for norm in NORMS}
+    aimed = {norm: _targeted(bench, pairs, norm, deterministic) for norm in NORMS}
+    targeted = {norm: _gap_of(bench, aimed[norm], norm, curves, deterministic) for norm in NORMS}
     found = WorstCase(
         damage=_damage_of(bench, rows, untargeted["l2"], "l2", deterministic),
         damage_linf=_damage_of(bench, rows, untargeted["linf"], "linf", deterministic),
-        gap=targeted["l2"][0], gap_linf=targeted["linf"][0],
+        gap=targeted["l2"], gap_linf=targeted["linf"],
         effects=_effects_of(bench, rows, untargeted["l2"]),
     )  # fmt: skip
-    broken = [untargeted[norm]["non_finite"] for norm in NORMS], [targeted[norm][1] for norm in NORMS]
-    return found, [*_findings(found, damage), *_breakdowns(*(np.any(one, axis=0) for one in broken))]
+    broken = [untargeted[norm]["non_finite"] for norm in NORMS], [aimed[norm]["non_finite"] for norm in NORMS]
+    at_fault = [*_at_fault("untargeted", "worst_damage", untargeted), *_at_fault("targeted", "worst_gap", aimed)]
+    return found, [*_findings(found, damage), *_breakdowns(*(np.any(one, axis=0) for one in broken)), *at_fault]
+
+
+def attacked(bench: Bench, deterministic: bool) -> tuple[Rows, list[float], Floats, NDArray[np.float32]] | None:
+    """The worst of the pictured images inside L2 balls: rows, budgets, displacement and adversarials, one an image and budget.
+
+    None where the preset does not try all attacks, or images are too large to be kept.
+    """
+    if not bench.spec.family:
+        return None
+    rows = _rows(bench)[: bench.pictured]
+    arrays = _untargeted(bench, _rows(bench), "l2", deterministic)
+    if "worst" not in arrays:
+        return None
+    displacement = arrays["displacement"][: len(rows)].max(1)
+    return rows, radii_of(bench, "l2"), displacement, arrays["worst"][: len(rows)]
+
+
+def _rows(bench: Bench) -> Rows:
+    return bench.originals_first(bench.spec.grown(bench.first).family, bench.spec.grown(len(bench.pairs)).family)
 
 
 def radii_of(bench: Bench, norm: str) -> list[float]:
@@ -83,19 +107,21 @@ def _at_once(bench: Bench, attacks_: int) -> int:
 
 
 def _untargeted(bench: Bench, rows: Rows, norm: Norm, deterministic: bool) -> Arrays:
-    family = attacks.untargeted_attacks(deterministic=deterministic)
+    family, theirs = attacks.untargeted_attacks(deterministic=deterministic), plugin_attacks("untargeted", norm)
     radius = effects.half_the_median_distance(*bench.pair_images(np.arange(bench.first)))
-    measure = partial(_attacked, bench, rows=rows, norm=norm, family=family, r=radius)
+    measure = partial(_attacked, bench, rows=rows, norm=norm, family=family, theirs=theirs, r=radius)
     arrays = bench.kept(
-        f"family-{norm}", f"all attacks, {norm}", bench.image_keys(rows), measure, _at_once(bench, len(family)),
-        {**_settings(bench, norm), "attacks": list(family), "r": radius},
+        f"family-{norm}", f"all attacks, {norm}", bench.image_keys(rows), measure,
+        _at_once(bench, len(family) + len(theirs)),
+        {**_settings(bench, norm), "attacks": [*family, *(one.name for one in theirs)], "r": radius},
     )  # fmt: skip
     return {**arrays, "r": np.array(radius)}
 
 
 def _attacked(
-    bench: Bench, chunk: Rows, rows: Rows, norm: Norm, family: dict[str, attacks.Untargeted], r: float
-) -> Arrays:
+    bench: Bench, chunk: Rows, rows: Rows, norm: Norm, family: dict[str, attacks.Untargeted],
+    theirs: list[PluginAttack], r: float,
+) -> Arrays:  # fmt: skip
     """Displacement by every attack `(images, attacks, budgets)`, and what the worst of them did."""
     ae, images, radii, spec = bench.ae, bench.images[rows[chunk]], radii_of(bench, norm), bench.spec
     effort = {"steps": spec.family_steps, "seed": bench.seed}
@@ -106,16 +132,20 @@ def _attacked(
     others = attacks.as_starts(images, *found)
     found.append(attacks.maximum_damage(ae, images, radii, norm, restarts=0, starts=others, **effort))
     searched = [random_search(ae, images, radius, norm, queries=spec.queries, seed=bench.seed) for radius in radii]
-    displacement = torch.stack(
-        [*(one.displacement for one in found), torch.stack([one.displacement for one in searched], 1)], 1
-    )
-    adversarial = torch.stack(
-        [*(one.adversarial for one in found), torch.stack([one.adversarial for one in searched], 1)], 1
-    )
+    added = [attack(ae, (images,), radii, norm, restarts=spec.family_restarts, **effort) for attack in theirs]
+    displacement, adversarial = (
+        torch.stack([
+            *(getattr(one, name) for one in found), torch.stack([getattr(one, name) for one in searched], 1),
+            *(getattr(one, name) for one in added),
+        ], 1)
+        for name in ("displacement", "adversarial")
+    )  # fmt: skip
     place = torch.arange(len(images), device=images.device)[:, None], torch.arange(len(radii), device=images.device)
     worst = adversarial[place[0], displacement.nan_to_num(-1, -1).argmax(1), place[1]]
-    broken = [one.non_finite.any(1) for one in found] + [one.non_finite for one in searched]
+    balls: list[attacks.BallAttack | Outcome] = [*found, *added]
+    broken = [one.non_finite.any(1) for one in balls] + [one.non_finite for one in searched]
     arrays = {"displacement": plain(displacement), "non_finite": torch.stack(broken, 1).any(1).cpu().numpy()}
+    arrays |= {"faults": faults_of(added, len(images))} if theirs else {}
     return arrays if norm == "linf" else {**arrays, **_measured(bench, images, worst, r, rows[chunk])}
 
 
@@ -140,23 +170,27 @@ def _measured(bench: Bench, images: Tensor, worst: Tensor, r: float, rows: Rows)
     return {**arrays, "worst": worst.float().cpu().numpy()} if fits else arrays
 
 
-def _targeted(
-    bench: Bench, pairs: int, norm: Norm, curves: Curves, deterministic: bool
-) -> tuple[AttackFamily, NDArray[np.bool_]]:
-    """The family, and at which pairs the model broke down under it."""
-    family = attacks.targeted_attacks(deterministic=deterministic)
-    arrays = bench.kept(
+def _targeted(bench: Bench, pairs: int, norm: Norm, deterministic: bool) -> Arrays:
+    family, theirs = attacks.targeted_attacks(deterministic=deterministic), plugin_attacks("targeted", norm)
+    return bench.kept(
         f"family-targeted-{norm}", f"all targeted attacks, {norm}",
         [key.removesuffix(":pictured") for key in bench.pair_keys(pairs)],
-        partial(_aimed, bench, norm=norm, family=family), _at_once(bench, len(family)),
-        {**_settings(bench, norm), "attacks": list(family)},
+        partial(_aimed, bench, norm=norm, family=family, theirs=theirs), _at_once(bench, len(family) + len(theirs)),
+        {**_settings(bench, norm), "attacks": [*family, *(one.name for one in theirs)]},
     )  # fmt: skip
+
+
+def _gap_of(bench: Bench, arrays: Arrays, norm: Norm, curves: Curves, deterministic: bool) -> AttackFamily:
+    pairs = len(arrays["gap"])
     gaps = np.where(curves.excluded[:pairs, None, None], np.nan, arrays["gap"])
-    indices = bench.data.index[bench.pairs[:pairs]]
-    return _family_of("gap", norm, radii_of(bench, norm), tuple(family), gaps, indices), arrays["non_finite"]
+    theirs = (one.name for one in plugin_attacks("targeted", norm))
+    names = (*attacks.targeted_attacks(deterministic=deterministic), *theirs)
+    return _family_of("gap", norm, radii_of(bench, norm), names, gaps, bench.data.index[bench.pairs[:pairs]])
 
 
-def _aimed(bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targeted]) -> Arrays:
+def _aimed(
+    bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targeted], theirs: list[PluginAttack]
+) -> Arrays:
     """Gap to the target that every attack leaves, `(pairs, attacks, budgets)`."""
     originals, targets = bench.pair_images(chunk)
     radii, spec = radii_of(bench, norm), bench.spec
@@ -167,8 +201,10 @@ def _aimed(bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targ
         )
         for attack in family.values()
     ]  # fmt: skip
+    effort = {"steps": spec.family_steps, "restarts": spec.family_restarts, "seed": bench.seed}
+    added = [attack(bench.ae, (originals, targets), radii, norm, **effort) for attack in theirs]
     adversarial, broken = (
-        torch.cat([getattr(one, name) for one in found], 1) for name in ("adversarial", "non_finite")
+        torch.cat([getattr(one, name) for one in (*found, *added)], 1) for name in ("adversarial", "non_finite")
     )
     distances = target_distances(
         bench.ae, originals, targets, adversarial, samples=spec.samples, keys=bench.noise_keys(chunk)
@@ -176,12 +212,14 @@ def _aimed(bench: Bench, chunk: Rows, norm: Norm, family: dict[str, attacks.Targ
     with np.errstate(divide="ignore", invalid="ignore"):
         own = plain(distances.target)[:, None]
         gaps = (plain(distances.adversarial) - own) / (plain(distances.original)[:, None] - own)
-    gaps = gaps.reshape(len(chunk), len(family), len(radii))
-    return {"gap": gaps, "non_finite": broken.any(1).cpu().numpy()}
+    gaps = gaps.reshape(len(chunk), len(family) + len(theirs), len(radii))
+    arrays = {"gap": gaps, "non_finite": broken.any(1).cpu().numpy()}
+    return {**arrays, "faults": faults_of(added, len(chunk))} if theirs else arrays
 
 
-def _damage_of(bench: Bench, rows: Rows, arrays: Arrays, norm: str, deterministic: bool) -> AttackFamily:
-    names = (*attacks.untargeted_attacks(deterministic=deterministic), FROM_THE_OTHERS, SEARCH)
+def _damage_of(bench: Bench, rows: Rows, arrays: Arrays, norm: Norm, deterministic: bool) -> AttackFamily:
+    theirs = (one.name for one in plugin_attacks("untargeted", norm))
+    names = (*attacks.untargeted_attacks(deterministic=deterministic), FROM_THE_OTHERS, SEARCH, *theirs)
     images = bench.data.index[rows][:, None]
     return _family_of("damage", norm, radii_of(bench, norm), names, arrays["displacement"], images)
 
@@ -273,6 +311,14 @@ def _breakdowns(images: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> list[hea
     if pairs.any():
         found.append(health.finding_non_finite_gap(int(pairs.sum()), len(pairs)))
     return found
+
+
+def _at_fault(aim: Aim, score: str, arrays: Mapping[Norm, Arrays]) -> Iterator[health.Finding]:
+    """Attacks of plugins that returned what cannot be, in either norm."""
+    for norm in NORMS:
+        if theirs := plugin_attacks(aim, norm):
+            affected = score if norm == "l2" else f"{score}_{norm}"
+            yield from findings_of_faults(theirs, arrays[norm]["faults"], affected)
 
 
 def _findings(found: WorstCase, damage: Damage) -> list[health.Finding]:
