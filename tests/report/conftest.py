@@ -14,7 +14,7 @@ from vaeaudit.health import Finding
 from vaeaudit.report.certificates import Certified, LipschitzBound
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
-from vaeaudit.report.gallery import Gallery
+from vaeaudit.report.gallery import BallPictures, Gallery
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction, LocalStep
 from vaeaudit.report.model import AuditReport
@@ -171,6 +171,8 @@ def _curves(
         auddc=hinge / 2,
         reconstruction_error=2.15 + 0.5 * np.sin(1 + order),
         evaluations=1000 + order,
+        spans=10.0 + np.cos(order),
+        labels=np.stack([order % 10, order[::-1] % 10], axis=1),
     )
 
 
@@ -324,6 +326,24 @@ def _gallery(curves: Curves, event: tuple[int, ...], seed: int) -> Gallery:
         target_reconstructions=0.9 * targets,
         adversarials=np.clip(originals[:, None] + noise, 0, 1).astype(np.float32),
         reconstructions=(0.9 * mixed).astype(np.float32),
+        untargeted=_pushed(originals, seed),
+    )
+
+
+def _pushed(originals: np.ndarray[Any, Any], seed: int) -> BallPictures:
+    """The images under noise that grows with the budget; their reconstructions move three times as far."""
+    radii = np.array([0.28, 0.56, 1.4])
+    noise = np.random.default_rng(seed + 9).standard_normal((len(originals), 1, *originals.shape[1:]))
+    noise /= np.sqrt(np.sum(noise**2, axis=tuple(range(2, noise.ndim)), keepdims=True))
+    noise = noise * radii.reshape(1, -1, *(1 for _ in originals.shape[1:]))
+    return BallPictures(
+        images=np.arange(len(originals)),
+        radii=radii,
+        displacement=3 * radii * np.array([[1.0], [1.2], [0.8]])[: len(originals)],
+        originals=originals,
+        original_reconstructions=0.9 * originals,
+        adversarials=(originals[:, None] + noise).astype(np.float32),
+        reconstructions=(0.9 * originals[:, None] + 3 * noise).astype(np.float32),
     )
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vaeaudit.report.comparison import Change, Comparison, compare
+from vaeaudit.errors import OptionError
+from vaeaudit.report.comparison import MOST, Change, Comparison, compare, compare_all
+from vaeaudit.report.comparison_page import render_comparison
+from vaeaudit.report.differences import corrected
 from vaeaudit.report.model import AuditReport
 from vaeaudit.statistics import Estimate
 
@@ -183,3 +186,61 @@ def test_different_pairs_of_the_same_data_are_said(make_report: MakeReport) -> N
     comparison = compare(make_report(pairs=50), make_report(pairs=40))
     assert comparison.caveats == ("The reports audited different pairs, so they could not be compared pair by pair.",)
     assert not _change(comparison, "hinge").paired
+
+
+def test_damage_of_the_same_images_is_compared_one_by_one(make_report: MakeReport) -> None:
+    old = make_report()
+    assert old.damage is not None
+    further = dataclasses.replace(old.damage, displacement=old.damage.displacement + 0.05)
+    new = dataclasses.replace(old, damage=further)
+    change = _change(compare(old, new), "damage")
+    assert (change.paired, change.outcome) == (True, "worse")
+    assert change.difference == pytest.approx(0.05)
+    others = dataclasses.replace(further, images=further.images + 1)
+    assert not _change(compare(old, dataclasses.replace(old, damage=others)), "damage").paired
+
+
+def test_p_values_are_corrected_for_every_score_of_every_comparison(make_report: MakeReport) -> None:
+    reports = [make_report(), make_report(shift=0.01, seed=1), make_report(shift=0.05, seed=2)]
+    comparisons = compare_all(reports)
+    tested = [change for one in comparisons for change in one.changes if not change.reason]
+    assert {one.tests for one in comparisons} == {len(tested)}
+    assert [change.corrected for change in tested] == corrected([change.p for change in tested])
+    assert len(tested) > 2 * len(compare_all(reports[:2])[0].changes) - 5
+
+
+def test_a_difference_that_its_own_interval_makes_clear_may_not_outlast_the_correction(make_report: MakeReport) -> None:
+    old = make_report(linearity=_between(0.1, 0.2, True))
+    change = _change(compare(old, make_report(linearity=_between(0.175, 0.275, True))), "linearity")
+    assert change.low > 0
+    assert change.p < 0.05 < change.corrected
+    assert change.outcome == "no clear difference"
+
+
+@pytest.mark.parametrize("count", [0, 1, MOST + 1])
+def test_too_few_or_too_many_reports_are_refused(make_report: MakeReport, count: int) -> None:
+    with pytest.raises(OptionError, match=f"compare expects 2 to {MOST} reports, got {count}"):
+        compare_all([make_report()] * count)
+
+
+def test_the_page_shows_every_report_and_which_differences_are_significant(make_report: MakeReport) -> None:
+    evil = "<script>alert(1)</script>"
+    reports = [make_report(name=evil), make_report(shift=0.2), _provenance(make_report(reach=3.0), preset="quick")]
+    page = render_comparison(reports)
+    assert page.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    hinge = page.split('<th scope="row">Hinge')[1].split("</tr>")[0]
+    assert hinge.count("<td") == 5
+    assert hinge.count("better, significant") == 1
+    assert "+0.200" in hinge
+    assert "p &lt; 0.001, paired" in hinge
+    caveats = page.split('id="caveats"')[1].split("</section>")[0]
+    assert "<h3>B against A</h3>" not in caveats
+    assert "The presets differ: standard against quick." in caveats
+    assert "Hinge and AUDDC are normalised" in caveats
+
+
+def test_the_page_says_why_figures_are_not_comparable(make_report: MakeReport) -> None:
+    page = render_comparison([make_report(), make_report(health=(INVALID,), decoder=None)])
+    assert "the new figure is not to be relied upon" in page
+    assert page.count("the new report lacks it") == 8

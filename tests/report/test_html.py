@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from vaeaudit.report.html import render
-from vaeaudit.report.words import MEANINGS
+from vaeaudit.report.words import MEANINGS, number
 
 from .conftest import INVALID, WARNING, MakeReport
 
@@ -54,7 +56,7 @@ class Page(HTMLParser):
             self.unbalanced.append(tag)
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.text += data
 
     def named(self, *tags: str) -> list[dict[str, str]]:
@@ -97,12 +99,23 @@ def test_tables_have_captions_and_header_cells_scopes(page: Page) -> None:
     assert all(attributes.get("scope") in {"row", "col"} for attributes in page.named("th"))
 
 
-def test_nothing_is_loaded_and_nothing_runs(page: Page) -> None:
-    assert page.named("script", "link", "iframe", "object", "base") == []
+def test_nothing_is_loaded_and_no_script_runs_but_the_pages_own(page: Page) -> None:
+    assert page.named("link", "iframe", "object", "base") == []
+    assert page.named("script") == [{}]
     for _, attributes in page.elements:
         assert not any(key.startswith("on") for key in attributes)
         for key in ("src", "href", "xlink:href"):
             assert attributes.get(key, "#").startswith(("#", "data:image/png"))
+
+
+def test_the_policy_names_the_digest_of_the_pages_own_script_and_no_source(make_report: MakeReport) -> None:
+    source = render(make_report(name="</script><script>alert(1)</script>"))
+    script = source.partition("<script>")[2].partition("</script>")[0]
+    assert "enliven" in script
+    policy = next(a["content"] for a in Page(source).named("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -125,7 +138,7 @@ def test_strings_from_outside_are_escaped_everywhere(make_report: MakeReport) ->
     hinge = dataclasses.replace(report.hinge, unit=EVIL)
     source = render(dataclasses.replace(report, provenance=provenance, encoder=scores, hinge=hinge))
     page = Page(source)
-    assert page.named("script") == []
+    assert page.named("script") == [{}]
     assert page.unbalanced == []
     assert page.text.count("<script>alert(1)</script>") >= 12
 
@@ -138,16 +151,31 @@ def test_headline_figures_stand_with_interval_sample_and_direction(make_report: 
     assert "has to cover 43.2 % of the distance" in text
 
 
-def test_a_gallery_row_runs_from_original_over_growing_distortion_to_target(make_report: MakeReport) -> None:
+def test_the_frames_of_a_pair_run_from_little_distortion_to_much(make_report: MakeReport) -> None:
+    source = render(make_report(pairs=12))
+    viewers = source.split('class="viewer"')[1:]
+    assert len(viewers) == 6
+    for viewer in viewers[:3]:
+        frames = re.findall(r"<li>C = [^,]+, distortion ([\d.]+), gap [\d.]+</li>", viewer)
+        assert [float(x) for x in frames] == sorted(map(float, frames))
+        assert len(frames) == 5
+        assert re.findall(r'<th scope="col">([^<]+)', viewer)[:4] == ["Original", "Difference", "Adversarial", "Target"]
+        assert 'max="4"' in viewer
+
+
+def test_a_viewer_of_an_image_names_the_attack_that_was_the_worst_of_all(make_report: MakeReport) -> None:
     report = make_report()
-    source = render(report)
-    heads = re.findall(r'<th scope="col" class="(?:end|attack)">([^<]+)(?:<span>X = ([\d.]+)</span>)?', source)
-    first = heads[: len(heads) // 3]
-    assert first[0][0] == "Original"
-    assert first[-1][0] == "Target"
-    distortions = [float(x) for _, x in first[1:-1]]
-    assert distortions == sorted(distortions)
-    assert len(distortions) == 5
+    assert report.worst_case is not None
+    figures = report.worst_case.damage.figures.copy()
+    figures[2, 1] = 99.0
+    family = dataclasses.replace(report.worst_case.damage, figures=figures)
+    source = render(dataclasses.replace(report, worst_case=dataclasses.replace(report.worst_case, damage=family)))
+    first = source.split('id="image-1"')[1]
+    frames = re.findall(r"<li>(L2 budget [^<]+)</li>", first)[:3]
+    assert frames[0] == "L2 budget 0.28, moved by 1.01, worst attack random_search"
+    assert [frame.endswith("random_search") for frame in frames] == [True] * 3
+    alone = render(dataclasses.replace(report, worst_case=None))
+    assert "L2 budget 0.28, moved by 1.01</li>" in alone
 
 
 def test_a_table_says_what_local_geometry_predicts_and_leaves_to_better_attacks(make_report: MakeReport) -> None:
@@ -164,15 +192,51 @@ def test_a_table_says_what_local_geometry_predicts_and_leaves_to_better_attacks(
     assert Page(render(dataclasses.replace(report, local=doubted))).text.count("unreliable") == 2 * 5 + 3
 
 
+def _pair_rows(source: str) -> list[list[str]]:
+    body = source.split('id="pair-table"')[1].split("<tbody>")[1].split("</tbody>")[0]
+    return [
+        [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in body.split("</tr>")
+        if "<tr>" in row
+    ]
+
+
 def test_the_pairs_run_from_the_easiest_to_the_excluded(make_report: MakeReport) -> None:
     report = make_report(pairs=12, excluded=2, censored=2)
-    body = render(report).split('class="dense"')[1].split("<tbody>")[1].split("</tbody>")[0]
-    rows = [re.findall(r">([^<>\n]+)</t[hd]>", row) for row in body.split("</tr>") if "<tr>" in row]
-    hinges = [row[3] for row in rows]
+    hinges = [row[6] for row in _pair_rows(render(report))]
     assert hinges[-2:] == ["excluded", "excluded"]
     assert sum(hinge.startswith("≥ ") for hinge in hinges) == 2
     figures = [float(hinge.removeprefix("≥ ")) for hinge in hinges[:-2]]
     assert figures == sorted(figures)
+
+
+def test_a_row_holds_the_figures_of_its_pair(make_report: MakeReport) -> None:
+    report = make_report(pairs=12)
+    curves = report.curves
+    row = next(row for row in _pair_rows(render(report)) if row[0] == "7")
+    assert row[:5] == ["7", "7", "4", "7", "4"]
+    assert row[5] == number(float(curves.spans[7]))
+    assert row[6:12] == [
+        number(float(values[7]))
+        for values in (curves.hinge, curves.auddc, curves.floor, curves.linearity, curves.reach,
+                       curves.reconstruction_error)
+    ]  # fmt: skip
+    assert row[12] == f"{100 * curves.converged[7].mean():.0f} %"
+
+
+def test_a_report_without_labels_and_distances_has_no_columns_for_them(make_report: MakeReport) -> None:
+    report = make_report(pairs=12)
+    bare = dataclasses.replace(report, curves=dataclasses.replace(report.curves, labels=None, spans=None))
+    source = render(bare)
+    assert len(_pair_rows(source)[0]) == 10
+    assert "Target label" not in source
+    assert "(label" not in source
+    assert "original = 7" in source
+
+
+def test_only_pairs_with_pictures_lead_to_them(make_report: MakeReport) -> None:
+    links = re.findall(r'<th scope="row"><a href="#(pair-\d+)">', render(make_report(pairs=12)))
+    assert sorted(links) == ["pair-10", "pair-11", "pair-9"]
 
 
 def test_the_glossary_explains_every_score_and_what_a_small_hinge_is_not(make_report: MakeReport) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaeaudit.errors import OptionError, ReportError, brief
 
@@ -20,7 +21,8 @@ _MOST_BYTES = 2**30
 """Of a report's JSON: ten times that of a very large audit."""
 _DEEPEST, _NAMED, _FEW = 32, 4, 8
 _WHOLE = 2**64
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""How JSON, which has no such numbers, spells them."""
 
 
 def to_builtin(value: Any) -> Any:
@@ -56,8 +58,8 @@ def from_builtin(kind: Any, data: Any, where: str = "report") -> Any:
         return _dataclass(kind, data, where)
     if origin in (typing.Union, types.UnionType):
         return None if data is None else from_builtin(next(a for a in arguments if a is not type(None)), data, where)
-    if kind is np.ndarray or origin is np.ndarray:
-        return _array(kind, data, where)
+    if dtype := dtype_of(kind):
+        return _array(dtype, data, where)
     if origin is tuple:
         _expect(isinstance(data, list), "a list", data, where)
         return tuple(from_builtin(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(data))
@@ -86,12 +88,19 @@ def _dataclass(kind: Any, data: Any, where: str) -> Any:
         raise ReportError(f"{where}: {error}") from error
 
 
-def _array(kind: Any, data: Any, where: str) -> np.ndarray[Any, Any]:
-    dtype = typing.get_args(typing.get_args(kind)[1])[0]
+def dtype_of(kind: Any) -> np.dtype[Any] | None:
+    """The dtype of an annotation `NDArray[...]`; None if it is another."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is NDArray:  # since numpy 2.5 an alias that keeps its name, on Python 3.12 and later
+        return np.dtype(arguments[0])
+    return np.dtype(typing.get_args(arguments[1])[0]) if origin is np.ndarray else None
+
+
+def _array(dtype: np.dtype[Any], data: Any, where: str) -> np.ndarray[Any, Any]:
     try:
         array = np.array(data, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ReportError(f"{where}: expected an array of {dtype.__name__}: {error}") from error
+        raise ReportError(f"{where}: expected an array of {dtype.name}: {error}") from error
     kind = {"b": bool, "i": int, "f": float}[array.dtype.kind]
     for item in _leaves(data):
         _scalar(kind, item, where)
@@ -111,8 +120,8 @@ def _scalar(kind: Any, data: Any, where: str) -> Any:
         _check_plain(data, where)
         return data
     if kind is float:
-        if isinstance(data, str) and data in _NON_FINITE:
-            return _NON_FINITE[data]
+        if isinstance(data, str) and data in NON_FINITE:
+            return NON_FINITE[data]
         _expect(isinstance(data, (int, float)) and not isinstance(data, bool), "a number", data, where)
         try:
             return float(data)

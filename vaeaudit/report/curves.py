@@ -45,6 +45,8 @@ class Curves:
         auddc: area under the distortion-distortion curve, `(pairs,)`.
         reconstruction_error: L2(r(x) - x) of each pair's original, input units, `(pairs,)`.
         evaluations: gradient evaluations that the attack spent on each pair, `(pairs,)`.
+        spans: L2(x - t), input units, `(pairs,)`; None in a report that was written before it was kept.
+        labels: labels of original and target, `(pairs, 2)`; None where the data have none.
     """
 
     strengths: Floats
@@ -67,14 +69,18 @@ class Curves:
     auddc: Floats
     reconstruction_error: Floats
     evaluations: Integers
+    spans: Floats | None = None
+    labels: Integers | None = None
 
     def __post_init__(self) -> None:
         pairs, strengths = self.originals.size, self.strengths.size
         grids = dict.fromkeys(
             ("distortion", "gap", "divergence", "objective", "converged", "disagreement"), (pairs, strengths)
         )
-        columns = {f.name: (pairs,) for f in dataclasses.fields(self) if f.name not in grids}
-        check_shapes(self, {**columns, **grids, "strengths": (strengths,)})
+        fields = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
+        columns = {name: (pairs,) for name in fields if name not in grids}
+        labels = {} if self.labels is None else {"labels": (pairs, 2)}
+        check_shapes(self, {**columns, **grids, **labels, "strengths": (strengths,)})
 
     def sample(self, score: str) -> Sample:
         """The figures behind a score that comes from the pairs; those of excluded pairs are left out."""

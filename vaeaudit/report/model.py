@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaeaudit.errors import OptionError, ReportError
 from vaeaudit.files import make_folder, write_atomically
@@ -18,18 +18,23 @@ from vaeaudit.report import codec
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
+from vaeaudit.report.extension import ExtensionScore
 from vaeaudit.report.gallery import Gallery, load_gallery, save_gallery
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
+from vaeaudit.report.migration import migrated
 from vaeaudit.report.provenance import Provenance
 from vaeaudit.report.sampled import empty_sample
 from vaeaudit.report.worst_case import AttackFamily, WorstCase
 from vaeaudit.samples import Sample
-from vaeaudit.score_names import DIRECTIONS, full_name
+from vaeaudit.score_names import ROOMS, declare, direction_of, full_name
 from vaeaudit.statistics import CONFIDENCE, Estimate
 from vaeaudit.verdict import Bar, Verdict, check_bar, judge, level
 
-SCHEMA = 5
+if TYPE_CHECKING:
+    from vaeaudit.report.frames import Frames
+
+SCHEMA = 6
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
 FOLDER_NAME = "vaeaudit-report"
 """Folder of a report where nobody says another."""
@@ -54,6 +59,7 @@ class AuditReport:
         local: how well the leading eigenvectors predict the real attack; None where they were not computed.
         worst_case: the worst case over all attacks; None where the preset tries the headline's two alone.
         certificates: bounds that no attack can beat, of the first pairs; None if they were not sought.
+        extensions: scores of plugins.
         curves: the trade-off curves.
         health: findings on whether the figures can be trusted.
         provenance: everything needed to repeat the run.
@@ -78,6 +84,19 @@ class AuditReport:
     health: tuple[Finding, ...]
     provenance: Provenance
     gallery: Gallery | None
+    extensions: tuple[ExtensionScore, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._declare()
+
+    def _declare(self) -> None:
+        """Make the scores of plugins known to bars and tables, whether or not the plugins are installed here.
+
+        Raises:
+            OptionError: a plugin of another version is, by which one of them means something else.
+        """
+        for one in self.extensions:
+            declare(one.name, one.kind)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AuditReport):
@@ -89,6 +108,7 @@ class AuditReport:
 
     def scores(self) -> dict[str, Estimate]:
         """Every score that can be asserted, by its full name (`hinge`, `encoder.trace`, ...)."""
+        self._declare()
         return dict(self._scores())
 
     def _scores(self) -> Iterator[tuple[str, Estimate]]:
@@ -108,6 +128,7 @@ class AuditReport:
                     yield name, family.estimates[family.middle]
             elif isinstance(value, Certified) and value.measured:
                 yield "certified_distortion", value.certified_distortion
+        yield from ((one.name, one.estimate) for one in self.extensions)
 
     def score(self, name: str) -> Estimate:
         """One score by name; a bare geometry score is the encoder's. NaN where it was not measured.
@@ -115,7 +136,8 @@ class AuditReport:
         Raises:
             OptionError: there is no such score.
         """
-        return self.scores().get(full_name(name), NOT_MEASURED)
+        scores = self.scores()
+        return scores.get(full_name(name), NOT_MEASURED)
 
     def sample(self, name: str) -> Sample:
         """The figures behind a score: one a pair or an image. Empty where it was not measured.
@@ -123,10 +145,15 @@ class AuditReport:
         Raises:
             OptionError: there is no such score.
         """
+        for one in self.extensions:
+            if one.name == name:
+                return one.sample()
         room, _, score = full_name(name).rpartition(".")
         section: Curves | Damage | GeometryScores | AttackFamily | Certified | None = self.curves
-        if room:
+        if room in ROOMS:
             section = getattr(self, room)
+        elif room:  # of a plugin that did not measure this model
+            section = None
         elif score in ("damage", "damage_gain"):
             section = self.damage
         elif score.startswith("worst_"):
@@ -155,11 +182,12 @@ class AuditReport:
         if not bars:
             raise OptionError("check expects at least one bar, such as hinge=at_least(0.3); got none")
         level(confidence, looks)
+        self._declare()
         named = [(check_bar(name, bar), bar) for name, bar in bars.items()]
         return tuple(self._judge(name, bar, confidence, looks) for name, bar in named)
 
     def _judge(self, name: str, bar: Bar, confidence: float, looks: int) -> Verdict:
-        found = dataclasses.replace(self.score(name), higher_is_better=DIRECTIONS[name])
+        found = dataclasses.replace(self.score(name), higher_is_better=direction_of(name))
         blame = "; ".join(f.message for f in self.health if f.invalidates(name))
         if name == "certified_distortion" and self.certificates is not None:
             blame = blame or self.certificates.refusal
@@ -185,19 +213,14 @@ class AuditReport:
 
     @staticmethod
     def from_dict(data: Any, gallery: Gallery | None = None) -> AuditReport:
-        """Rebuild a report from `to_dict`, or from the strict JSON that `save` writes.
+        """Rebuild a report from `to_dict`, or from the strict JSON that `save` writes, by this version or an older one.
 
         Raises:
-            ReportError: the data are not a report of this schema.
+            ReportError: the data are not a report, or of a schema that this version does not read.
         """
         if not isinstance(data, dict) or "schema" not in data:
             raise ReportError("expected a vaeaudit report (an object with a 'schema'), got something else")
-        if data["schema"] != SCHEMA:
-            raise ReportError(
-                f"the report has schema {data['schema']!r}, this version reads {SCHEMA}: it was written by another "
-                "version of vaeaudit; audit the model again with this one"
-            )
-        fields = {key: value for key, value in data.items() if key != "schema"}
+        fields = {key: value for key, value in migrated(data, SCHEMA).items() if key != "schema"}
         report: AuditReport = codec.from_builtin(AuditReport, fields)
         return dataclasses.replace(report, gallery=gallery)
 
@@ -227,10 +250,25 @@ class AuditReport:
         write_atomically(path / JSON_NAME, lambda file: file.write(codec.write_json(data)))
         return path
 
+    def to_pandas(self) -> Frames:
+        """The figures as tidy pandas frames: `report.to_pandas().scores`, `.pairs`, `.curves` and others.
+
+        Raises:
+            PackageError: pandas is not installed.
+        """
+        from vaeaudit.report.frames import frames
+
+        return frames(self)
+
     def __str__(self) -> str:
         from vaeaudit.report.terminal import table_text
 
         return table_text(self)
+
+    def _repr_html_(self) -> str:
+        from vaeaudit.report.notebook import fragment
+
+        return fragment(self)
 
 
 def load(path: str | os.PathLike[str]) -> AuditReport:

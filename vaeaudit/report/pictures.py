@@ -43,15 +43,35 @@ def picture(event: NDArray[np.float32], limits: tuple[float, float], alt: str) -
         limits: values shown as black and white, or at the bottom and top of the chart.
         alt: alternative text; escaped here.
     """
-    pixels = _pixels(event)
-    if pixels is None:
-        return _chart(np.ravel(event), limits, alt)
-    levels = np.round(255 * _unit(pixels, limits)).astype(np.uint8)
-    address = base64.b64encode(_png(levels)).decode("ascii")
-    height, width = levels.shape[:2]
+    shown = levels(event, limits, LARGEST_SIDE)
+    if shown is not None:
+        return image(shown, alt)
+    return Markup(
+        '<svg class="signal" role="img" aria-label="{}" viewBox="-2 -2 {} {}" preserveAspectRatio="none">'
+        '<path d="{}"/></svg>'
+    ).format(escape(alt), CHART_WIDTH + 4, CHART_HEIGHT + 4, signal_path(event, limits))
+
+
+def image(shown: NDArray[np.uint8], alt: str) -> Markup:
+    """Grey levels or colours `(height, width[, channels])` as an element of a page."""
+    address = base64.b64encode(_png(shown)).decode("ascii")
+    height, width = shown.shape[:2]
     return Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}">').format(
         address, alt, width, height
     )
+
+
+def levels(event: NDArray[np.float32], limits: tuple[float, float], largest: int) -> NDArray[np.uint8] | None:
+    """An event as grey levels or colours, scaled down to at most `largest` pixels a side; None if it is no image."""
+    pixels = _pixels(event)
+    if pixels is None:
+        return None
+    shown = np.round(255 * _unit(pixels, limits)).astype(np.uint8)
+    if max(shown.shape[:2]) <= largest:
+        return shown
+    scaled = Image.fromarray(shown)
+    scaled.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+    return np.asarray(scaled)
 
 
 def _pixels(event: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -70,17 +90,15 @@ def _unit(values: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[n
     return np.nan_to_num(np.clip(scaled, 0.0, 1.0), nan=0.0)
 
 
-def _png(levels: NDArray[np.uint8]) -> bytes:
-    image = Image.fromarray(levels)
-    if max(image.size) > LARGEST_SIDE:
-        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+def _png(shown: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
+    Image.fromarray(shown).save(file, format="PNG", optimize=True)
     return file.getvalue()
 
 
-def _chart(values: NDArray[np.float32], limits: tuple[float, float], alt: str) -> Markup:
-    """A line through the values; gaps where they are not finite."""
+def signal_path(event: NDArray[np.float32], limits: tuple[float, float]) -> str:
+    """A line through the values of an event, as the `d` of an SVG path; gaps where they are not finite."""
+    values = np.ravel(event)
     chosen = np.unique(np.linspace(0, values.size - 1, min(values.size, MOST_POINTS)).round().astype(int))
     heights = CHART_HEIGHT * (1 - _unit(values[chosen], limits))
     steps = CHART_WIDTH * np.arange(chosen.size) / max(chosen.size - 1, 1)
@@ -89,8 +107,4 @@ def _chart(values: NDArray[np.float32], limits: tuple[float, float], alt: str) -
         if finite:
             path.append(f"{pen}{x:.1f} {y:.1f}")
         pen = "L" if finite else "M"
-    line = f"{path[0]} h0.1" if len(path) == 1 else " ".join(path)
-    return Markup(
-        '<svg class="signal" role="img" aria-label="{}" viewBox="-2 -2 {} {}" preserveAspectRatio="none">'
-        '<path d="{}" fill="none" stroke="var(--ink)" vector-effect="non-scaling-stroke"/></svg>'
-    ).format(escape(alt), CHART_WIDTH + 4, CHART_HEIGHT + 4, line)
+    return f"{path[0]} h0.1" if len(path) == 1 else " ".join(path)

@@ -28,7 +28,7 @@ from vaeaudit.statistics import Estimate
 Floats = NDArray[np.float64]
 
 INK, MUTED, RULE = "#010101", "#010102", "#010103"
-SERIES = ("#010104", "#010105", "#010106")
+SERIES = ("#010104", "#010105", "#010106", "#010107", "#010108", "#010109")
 ACCENT = SERIES[0]
 VARIABLES = {
     INK: "var(--ink)",
@@ -37,6 +37,9 @@ VARIABLES = {
     SERIES[0]: "var(--accent)",
     SERIES[1]: "var(--second)",
     SERIES[2]: "var(--third)",
+    SERIES[3]: "var(--fourth)",
+    SERIES[4]: "var(--fifth)",
+    SERIES[5]: "var(--sixth)",
 }
 """Colours drawn with, and the CSS variables that take their place."""
 
@@ -89,7 +92,7 @@ def tradeoff(report: AuditReport) -> Markup:
         f"Trade-off curves of {int((~curves.excluded).sum())} pairs: the gap to the target's reconstruction falls as "
         f"distortion grows. Median hinge {number(hinge.value)}."
     )
-    return _svg("tradeoff", description, draw, height=4.0)
+    return svg("tradeoff", description, draw, height=4.0)
 
 
 def _path(x: Floats, y: Floats) -> Floats:
@@ -131,7 +134,7 @@ def _frame(axes: Axes, lines: list[Floats]) -> None:
     axes.set_ylim(max(low - 0.04, -0.5), min(high + 0.06, 1.6))
     axes.set_xlabel("distortion, relative to the distance between original and target")
     axes.set_ylabel("gap to the target's reconstruction")
-    _legend(axes)
+    legend(axes)
 
 
 def spectra(report: AuditReport) -> Markup | None:
@@ -152,10 +155,10 @@ def spectra(report: AuditReport) -> Markup | None:
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.set_xlabel("index of the eigenvalue, largest first")
         axes.set_ylabel("eigenvalue")
-        _legend(axes)
+        legend(axes)
 
     names = ", ".join(ROOMS[room].lower() for room in bands)
-    return _svg("spectra", f"Eigenvalues of the pullback metric by index, on a log scale: {names}.", draw, height=3.6)
+    return svg("spectra", f"Eigenvalues of the pullback metric by index, on a log scale: {names}.", draw, height=3.6)
 
 
 def _colours(bands: dict[str, Any]) -> list[str]:
@@ -183,7 +186,7 @@ def damage(report: AuditReport) -> Markup | None:
 
     def draw(axes: Axes) -> None:
         _each_image(axes, measured)
-        values, low, high = _ends(measured.estimates)
+        values, low, high = ends(measured.estimates)
         axes.plot(measured.radii, values, color=ACCENT, lw=1.6, marker="o", ms=3.5, label="mean")
         axes.errorbar(measured.radii, values, [values - low, high - values], fmt="none", color=ACCENT, lw=1.2,
                       capsize=4, label="95 % interval")  # fmt: skip
@@ -192,11 +195,11 @@ def damage(report: AuditReport) -> Markup | None:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("budget: L2 norm of the distortion")
         axes.set_ylabel("displacement of the reconstruction")
-        _legend(axes)
+        legend(axes)
 
     pairs = zip(measured.radii, measured.estimates, strict=False)
     told = "; ".join(f"{number(estimate.value)} at {number(float(radius))}" for radius, estimate in pairs)
-    return _svg("damage", f"Mean displacement of the reconstruction by budget: {told}.", draw, height=3.4)
+    return svg("damage", f"Mean displacement of the reconstruction by budget: {told}.", draw, height=3.4)
 
 
 def local(report: AuditReport) -> Markup | None:
@@ -209,23 +212,23 @@ def local(report: AuditReport) -> Markup | None:
     def draw(axes: Axes) -> None:
         axes.axhspan(*LINEAR, color=MUTED, alpha=0.12, lw=0, label=f"{LINEAR[0]:g} to {LINEAR[1]:g}")
         for name, (step, colour) in parts.items():
-            values, low, high = _ends(step.attained)
+            values, low, high = ends(step.attained)
             axes.plot(measured.radii, values, color=colour, lw=1.6, marker="o", ms=3.5, label=name)
             axes.fill_between(measured.radii, low, high, color=colour, alpha=0.15, lw=0)
-            axes.plot(measured.radii, _ends(step.linear)[0], color=colour, lw=1, ls="--")
+            axes.plot(measured.radii, ends(step.linear)[0], color=colour, lw=1, ls="--")
         axes.set_xscale("log")
         axes.set_xticks(measured.radii, [setting(radius) for radius in measured.radii])
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(bottom=0)
         axes.set_xlabel("budget: L2 norm of the distortion")
         axes.set_ylabel("realised / predicted displacement")
-        _legend(axes)
+        legend(axes)
 
     told = "; ".join(
         f"{name} {number(step.attained[0].value)} at the smallest budget, {number(step.attained[-1].value)} at the largest"
         for name, (step, _) in parts.items()
     )
-    return _svg("local", f"Realised over predicted displacement by budget: {told}.", draw, height=3.2)
+    return svg("local", f"Realised over predicted displacement by budget: {told}.", draw, height=3.2)
 
 
 def certificates(report: AuditReport) -> Markup | None:
@@ -245,13 +248,13 @@ def certificates(report: AuditReport) -> Markup | None:
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.set_xlabel("pair, in the order of the attack's distortion")
         axes.set_ylabel("distortion")
-        _legend(axes)
+        legend(axes)
 
     described = (
         f"Distortion of {len(order)} pairs between what is certified to be needed, median {number(float(np.median(low)))}, "
         f"and what the attack got by with, median {number(float(np.median(high)))}."
     )
-    return _svg("certificates", described, draw, height=3.2) if len(order) else None
+    return svg("certificates", described, draw, height=3.2) if len(order) else None
 
 
 def _each_image(axes: Axes, measured: Damage) -> None:
@@ -262,7 +265,7 @@ def _each_image(axes: Axes, measured: Damage) -> None:
         axes.add_collection(LineCollection(lines, colors=MUTED, lw=0.6, alpha=0.4, label="each image"))
 
 
-def _ends(estimates: tuple[Estimate, ...]) -> tuple[Floats, Floats, Floats]:
+def ends(estimates: tuple[Estimate, ...]) -> tuple[Floats, Floats, Floats]:
     """Values with the ends of their intervals; NaN where an end is open."""
     table = np.array([(e.value, e.low, e.high) for e in estimates], dtype=np.float64)
     table[~np.isfinite(table).all(axis=1), 1:] = np.nan
@@ -275,7 +278,8 @@ def _evenly(items: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return items[np.linspace(0, items.size - 1, most).round().astype(np.int64)]
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
+    """What the chart's lines are, above it; nothing where none has a name."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, borderaxespad=0.2,
@@ -289,7 +293,7 @@ def _theme() -> Iterator[None]:
         yield
 
 
-def _svg(name: str, description: str, draw: Callable[[Axes], None], *, height: float) -> Markup:
+def svg(name: str, description: str, draw: Callable[[Axes], None], *, height: float) -> Markup:
     """Draw one chart and turn it into an element that can stand in any page."""
     with _theme(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="matplotlib")

@@ -16,6 +16,7 @@ from vaeaudit.health import Finding
 from vaeaudit.report import cells, certificate_words, words
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.comparison import Change, Comparison
+from vaeaudit.report.differences import SIGNIFICANT
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import ARRAYS_NAME, HTML_NAME, JSON_NAME, AuditReport
@@ -25,6 +26,7 @@ from vaeaudit.verdict import Verdict
 
 WIDTH = 80
 NOT_COMPARABLE = "n/a"
+PAIRED_MARK = "="
 COLOURS = {
     "PASS": "green",
     "FAIL": "red",
@@ -57,10 +59,12 @@ def print_report(
         console.print(Text(words.clean(os.fspath(saved)), style="bold"), soft_wrap=True)
 
 
-def print_page(page: str | os.PathLike[str], console: Console | None = None) -> None:
-    """Name the HTML page of a report that was printed, on a line of its own that can be copied."""
+def print_page(
+    page: str | os.PathLike[str], console: Console | None = None, *, heading: str = "With pictures:"
+) -> None:
+    """Name the HTML page of what was printed, on a line of its own that can be copied."""
     console = console or Console()
-    _print(console, Text("\nWith pictures:"))
+    _print(console, Text(f"\n{heading}"))
     console.print(Text(words.clean(os.fspath(page)), style="bold"), soft_wrap=True)
 
 
@@ -142,6 +146,8 @@ def _headline_scores(report: AuditReport) -> Iterator[tuple[str, str, Estimate]]
             yield "  its gain", "damage_gain", gain
     for score in ("linearity", "floor"):
         yield words.label(score), score, getattr(report, score)
+    for one in report.extensions:
+        yield words.label(one.name), one.name, one.estimate
 
 
 def _legend(report: AuditReport) -> Iterator[str]:
@@ -261,8 +267,9 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
     yield Text()
     yield from _incomparable(comparison)
     yield Text(
-        "Under each figure its 95 % interval; an interval under a difference means that the same pairs were compared "
-        "one by one. A difference is clear where its interval leaves zero out, or where the two intervals are apart.",
+        f"Under each figure its 95 % interval; {PAIRED_MARK} marks differences of the same pairs or images, compared one "
+        f"by one. p is corrected for the {comparison.tests} scores that were compared (Holm); a difference is clear where "
+        f"it is at most {SIGNIFICANT:.2g}.",
         style="dim",
     )
     for caveat in comparison.caveats:
@@ -278,9 +285,12 @@ def _comparison_cells(change: Change, score: str) -> Iterator[Text]:
             yield Text.assemble(cells.value(estimate, estimate.trusted), "\n", (interval, "dim"))
     difference = Text("+" if change.difference > 0 else "").append(words.number(change.difference))
     if change.paired:
+        difference.append(f" {PAIRED_MARK}", style="dim")
+    if math.isfinite(change.low) and math.isfinite(change.high):
         difference.append(f"\n{words.number(change.low)} to {words.number(change.high)}", style="dim")
     yield difference
-    yield Text(NOT_COMPARABLE if change.reason else change.outcome, style=COLOURS.get(change.outcome, ""))
+    outcome = Text(NOT_COMPARABLE if change.reason else change.outcome, style=COLOURS.get(change.outcome, ""))
+    yield outcome if change.reason else outcome.append(f"\n{words.p_value(change.corrected)}", style="dim")
 
 
 def _incomparable(comparison: Comparison) -> Iterator[Text]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
+from vaeaudit.health import Finding, Severity
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.local import LINEAR, LocalPrediction, LocalStep
 from vaeaudit.report.model import AuditReport
@@ -195,6 +198,11 @@ def interval(estimate: Estimate, counted: str = "samples") -> str:
     return f"{low} to {high}"
 
 
+def p_value(value: float) -> str:
+    """A p-value, the small ones as a bound."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+
+
 def setting(value: float) -> str:
     """A number that somebody chose, such as a budget or a strength: as short as it can be."""
     return f"{value:.3g}"
@@ -203,6 +211,11 @@ def setting(value: float) -> str:
 def trusted(report: AuditReport, score: str) -> bool:
     """Whether neither the estimate nor a health finding forbids to rely on a score."""
     return report.scores()[score].trusted and not any(finding.invalidates(score) for finding in report.health)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Health findings, those that make scores unfit for verdicts before warnings before what is for the record."""
+    return sorted(findings, key=lambda finding: get_args(Severity)[::-1].index(finding.severity))
 
 
 def sample(score: str, estimate: Estimate) -> str:
