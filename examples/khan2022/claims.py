@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from examples.khan2022.attacking import ENCODER, LATENT, RANDOM, ROUND_TRIP, UNGUIDED, Triple
 from examples.khan2022.correlating import Correlation, Mean
 from examples.khan2022.references import CORRELATIONS
 from examples.khan2022.results import BASE, MIXED, RESISTANCE, SCORES, TRIAL, Results
 from examples.khan2022.training import TITLES
+from examples.papers.claims import Claim
 
 HOLDS, PARTLY, NOT, OPEN = "holds", "holds partly", "does not hold here", "cannot be told here"
 TITLES_OF = SCORES | RESISTANCE
@@ -18,18 +18,9 @@ NEARLY_ALL = 0.95
 """An attack counts as optimal where the median image suffers at least this share of the most that any attack found."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A claim in our words, what this run says of it, and by which figures."""
-
-    claim: str
-    verdict: str
-    evidence: str
-
-
-def judged(results: Results) -> list[Judged]:
+def judged(results: Results) -> list[Claim]:
     """Every claim of the abstract that an experiment can answer."""
-    rules: tuple[Callable[[Results], Judged], ...] = (
+    rules: tuple[Callable[[Results], Claim], ...] = (
         _optimal_for_the_latent, _optimal_for_the_reconstruction, _first_direction, _scores_follow_beta,
         _scores_tell_damage, _beta_protects, _beta_costs, _mixup_protects, _mixup_reconstructs,
     )  # fmt: skip
@@ -68,7 +59,7 @@ def sign(found: Correlation | Mean, wanted: int) -> bool | None:
     return low > 0
 
 
-def _optimal(results: Results, attack: str, kind: str, claim: str, of_what: str, rival: str) -> Judged:
+def _optimal(results: Results, attack: str, kind: str, claim: str, of_what: str, rival: str) -> Claim:
     outcomes: list[bool | None] = []
     parts = []
     for budget, radius in enumerate(results.setting.of_series.radii):
@@ -81,10 +72,10 @@ def _optimal(results: Results, attack: str, kind: str, claim: str, of_what: str,
             f"{RANDOM} {number(results.median_share(RANDOM, kind, budget))}), surely {NEARLY_ALL:g} or more "
             f"for {of_budget.count(True)} of {len(shares)} models and surely less for {of_budget.count(False)}"
         )
-    return Judged(claim=claim, verdict=verdict_of(outcomes), evidence=f"{of_what}: " + "; ".join(parts) + ".")
+    return Claim(says=claim, verdict=verdict_of(outcomes), shown=f"{of_what}: " + "; ".join(parts) + ".")
 
 
-def _optimal_for_the_latent(results: Results) -> Judged:
+def _optimal_for_the_latent(results: Results) -> Claim:
     return _optimal(
         results, ENCODER, "latent share",
         "The dominant eigenvector of the encoder's stochastic pullback is the optimal attack on the latent.",
@@ -92,7 +83,7 @@ def _optimal_for_the_latent(results: Results) -> Judged:
     )  # fmt: skip
 
 
-def _optimal_for_the_reconstruction(results: Results) -> Judged:
+def _optimal_for_the_reconstruction(results: Results) -> Claim:
     return _optimal(
         results, ROUND_TRIP, "share",
         "The dominant eigenvector of the metric of encoder and decoder is the optimal attack on the reconstruction.",
@@ -100,7 +91,7 @@ def _optimal_for_the_reconstruction(results: Results) -> Judged:
     )  # fmt: skip
 
 
-def _first_direction(results: Results) -> Judged:
+def _first_direction(results: Results) -> Claim:
     size, outcomes, parts = results.setting.of_series, [], []
     for budget, radius in enumerate(size.radii):
         firsts = []
@@ -112,10 +103,10 @@ def _first_direction(results: Results) -> Judged:
                 firsts.append(means[0] == max(means))
         outcomes += firsts
         parts.append(f"{sum(firsts)} of {len(firsts)} models at budget {radius:g}")
-    return Judged(
-        claim="Attacks do the more damage the larger the eigenvalue of their direction is.",
+    return Claim(
+        says="Attacks do the more damage the larger the eigenvalue of their direction is.",
         verdict=verdict_of(outcomes),
-        evidence="The first eigen-direction of the round trip does the most damage among the first "
+        shown="The first eigen-direction of the round trip does the most damage among the first "
         f"{size.directions} (mean over images) for " + ", ".join(parts) + ".",
     )
 
@@ -132,20 +123,20 @@ def _correlations(results: Results, names: Sequence[str], other: str) -> tuple[l
     return found, "; ".join(parts)
 
 
-def _scores_follow_beta(results: Results) -> Judged:
+def _scores_follow_beta(results: Results) -> Claim:
     names = [
         f"{part}.{score}" for score in ("spectral_radius", "von_neumann_entropy") for part in ("encoder", "round_trip")
     ]
     found, words = _correlations(results, names, "beta")
-    return Judged(
-        claim="The scores (spectral radius, von Neumann entropy) correlate with beta.",
+    return Claim(
+        says="The scores (spectral radius, von Neumann entropy) correlate with beta.",
         verdict=verdict_of([sign(one, -1) for one in found]),
-        evidence=f"Rank correlation with beta: {words}. Released: {CORRELATIONS['spectral radius']} and "
+        shown=f"Rank correlation with beta: {words}. Released: {CORRELATIONS['spectral radius']} and "
         f"{CORRELATIONS['von Neumann entropy']}.",
     )
 
 
-def _scores_tell_damage(results: Results) -> Judged:
+def _scores_tell_damage(results: Results) -> Claim:
     found, parts = [], []
     for damage in (results.damages[0], results.damages[-1]):
         of_damage, words = _correlations(
@@ -153,32 +144,32 @@ def _scores_tell_damage(results: Results) -> Judged:
         )
         found += of_damage
         parts.append(f"with {damage}, {words}")
-    return Judged(
-        claim="The scores say how robust a model is.",
+    return Claim(
+        says="The scores say how robust a model is.",
         verdict=verdict_of([sign(one, 1) for one in found]),
-        evidence="Rank correlation over models with the damage of the untargeted attack (positive as claimed): "
+        shown="Rank correlation over models with the damage of the untargeted attack (positive as claimed): "
         + "; ".join(parts) + ".",
     )  # fmt: skip
 
 
-def _beta_protects(results: Results) -> Judged:
+def _beta_protects(results: Results) -> Claim:
     damage, of_damage = _correlations(results, results.damages, "beta")
     hinge, of_hinge = _correlations(results, ["hinge"], "beta")
     _, of_reach = _correlations(results, ["hinge"], "reach")
-    return Judged(
-        claim="Beta is a parameter of robustness: a larger one makes the model harder to attack.",
+    return Claim(
+        says="Beta is a parameter of robustness: a larger one makes the model harder to attack.",
         verdict=verdict_of([*(sign(one, -1) for one in damage), *(sign(one, 1) for one in hinge)]),
-        evidence=f"Rank correlation with beta: {of_damage} (negative as claimed); {of_hinge} (positive as claimed). "
+        shown=f"Rank correlation with beta: {of_damage} (negative as claimed); {of_hinge} (positive as claimed). "
         f"With the reach, how far apart the model can place two reconstructions, {of_reach}.",
     )
 
 
-def _beta_costs(results: Results) -> Judged:
+def _beta_costs(results: Results) -> Claim:
     found, words = _correlations(results, ["reconstruction_error"], "beta")
-    return Judged(
-        claim="A larger beta reconstructs worse.",
+    return Claim(
+        says="A larger beta reconstructs worse.",
         verdict=verdict_of([sign(one, 1) for one in found]),
-        evidence=f"Rank correlation with beta: {words}. Released: {CORRELATIONS['error, step 0.1']}.",
+        shown=f"Rank correlation with beta: {words}. Released: {CORRELATIONS['error, step 0.1']}.",
     )
 
 
@@ -186,7 +177,7 @@ RESISTS = {"hinge": 1, "auddc": 1, "damage_gain": -1, "round_trip.spectral_radiu
 """What the trial holds against each other, and whether more (1) or less (-1) of it is more robust."""
 
 
-def _mixup_protects(results: Results) -> Judged:
+def _mixup_protects(results: Results) -> Claim:
     outcomes: list[bool | None] = []
     parts = []
     for dataset in results.trial:
@@ -198,15 +189,15 @@ def _mixup_protects(results: Results) -> Judged:
                 outcomes += [sign(found[name], wanted) for name, wanted in RESISTS.items()]
             figures = ", ".join(f"{TRIAL[name]} {said(value)}" for name, value in found.items())
             parts.append(f"{TITLES[dataset]}, {MIXED} less {other}: {figures}")
-    return Judged(
-        claim="Training with mixup makes the model harder to attack.",
+    return Claim(
+        says="Training with mixup makes the model harder to attack.",
         verdict=verdict_of(outcomes),
-        evidence=f"The verdict is against the {BASE}; the arrow is the way of more resistance. Seed by seed, "
+        shown=f"The verdict is against the {BASE}; the arrow is the way of more resistance. Seed by seed, "
         + "; ".join(parts) + ".",
     )  # fmt: skip
 
 
-def _mixup_reconstructs(results: Results) -> Judged:
+def _mixup_reconstructs(results: Results) -> Claim:
     outcomes, parts = [], []
     for dataset in results.trial:
         for other in results.objectives(dataset):
@@ -214,8 +205,8 @@ def _mixup_reconstructs(results: Results) -> Judged:
                 found = results.difference(dataset, "reconstruction_error", other)
                 outcomes.append(sign(found, -1))
                 parts.append(f"{TITLES[dataset]} less {other} {said(found)}")
-    return Judged(
-        claim="Mixup reconstructs better than the alternatives.",
+    return Claim(
+        says="Mixup reconstructs better than the alternatives.",
         verdict=verdict_of(outcomes),
-        evidence=f"Reconstruction error of the {MIXED} (negative as claimed), seed by seed: " + "; ".join(parts) + ".",
+        shown=f"Reconstruction error of the {MIXED} (negative as claimed), seed by seed: " + "; ".join(parts) + ".",
     )

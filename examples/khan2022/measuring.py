@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +19,7 @@ import vaeaudit
 from examples.khan2022.attacking import Triple, compared, released
 from examples.khan2022.settings import Measuring, Recipe, Setting
 from examples.khan2022.training import autoencoder, test_images, test_set
+from examples.papers.keeping import kept_json, versions
 
 NOTHING = (math.nan, math.nan, math.nan)
 
@@ -45,24 +47,19 @@ class Model:
         return self.figures.get(name, NOTHING)[0]
 
 
-def measured(recipe: Recipe, size: Measuring, data: Path, out: Path) -> Model:
-    """One model's results, trained and measured first where the folder does not have them."""
-    digest = hashlib.sha256(repr(size).encode()).hexdigest()[:8]
+def measured(recipe: Recipe, size: Measuring, data: Path, out: Path, device: str) -> Model:
+    """One model's results, trained and measured first where the folder does not have them from these versions."""
+    digest = hashlib.sha256(f"{size!r} {versions()}".encode()).hexdigest()[:8]
     file = out / "measured" / f"{recipe.name}-{digest}.json"
-    if not file.exists():
-        print(f"{recipe.name}", flush=True)
-        found = _measure(recipe, size, data, out)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".part")
-        unfinished.write_text(json.dumps(found))
-        unfinished.replace(file)
-    return Model(recipe=recipe, **json.loads(file.read_text()))
+    return Model(recipe=recipe, **kept_json(file, partial(_measure, recipe, size, data, out, device)))
 
 
-def all_measured(setting: Setting, data: Path, out: Path, jobs: int) -> tuple[list[Model], list[Model]]:
+def all_measured(
+    setting: Setting, data: Path, out: Path, jobs: int = 1, device: str = "cpu"
+) -> tuple[list[Model], list[Model]]:
     """Every model of the series and of the trial, several at a time."""
     recipes, sizes = zip(*setting.work, strict=True)
-    arguments = (recipes, sizes, repeat(data), repeat(out))
+    arguments = (recipes, sizes, repeat(data), repeat(out), repeat(device))
     if jobs == 1:
         models = list(map(measured, *arguments))
     else:
@@ -71,10 +68,11 @@ def all_measured(setting: Setting, data: Path, out: Path, jobs: int) -> tuple[li
     return models[: len(setting.series)], models[len(setting.series) :]
 
 
-def _measure(recipe: Recipe, size: Measuring, data: Path, out: Path) -> dict[str, Any]:
-    ae = autoencoder(recipe, data, out / "models")
+def _measure(recipe: Recipe, size: Measuring, data: Path, out: Path, device: str) -> dict[str, Any]:
+    print(f"measuring {recipe.name}", flush=True)
+    ae = autoencoder(recipe, data, out / "models", device)
     report = vaeaudit.audit(ae, test_set(recipe.dataset, data), size.preset, size.pairs)
-    images = test_images(recipe.dataset, data, max(size.images, size.spectra))
+    images = test_images(recipe.dataset, data, max(size.images, size.spectra)).to(device)
     return {
         "figures": figures_of(report),
         "findings": [finding.name for finding in report.health if finding.severity != "info"],
@@ -115,7 +113,7 @@ def as_json(setting: Setting, series: Sequence[Model], trial: Sequence[Model]) -
         return value
 
     parts = {"series": series, "trial": trial}
-    data = {"setting": setting.name, "measuring": dataclasses.asdict(setting.of_series)}
+    data = {"setting": setting.name, "versions": versions(), "measuring": dataclasses.asdict(setting.of_series)}
     lines = [
         f'"{part}": [\n' + ",\n".join(json.dumps(plain(dataclasses.asdict(m))) for m in models) + "\n]"
         for part, models in parts.items()

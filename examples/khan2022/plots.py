@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from examples.khan2022.attacking import ENCODER, LATENT, MAXIMUM, RANDOM, ROUND_TRIP
 from examples.khan2022.measuring import NOTHING, Model
-from examples.khan2022.results import SCORES, Results
+from examples.khan2022.results import RESISTANCE, SCORES, Results
 from examples.khan2022.training import TITLES
+from examples.papers.charts import Chart, drawn, logarithmic
+from vaeaudit.report.plots import INK, MUTED, SERIES
 
 PANELS = {
     "spectral radius": ("encoder.spectral_radius", "round_trip.spectral_radius"),
@@ -25,49 +25,62 @@ PANELS = {
 }
 LOGARITHMIC = ("spectral radius", "units")
 SHOWN = (f"{ENCODER} 1", f"{ROUND_TRIP} 1", LATENT, MAXIMUM, RANDOM)
+COLOURS = (*SERIES[:3], MUTED, INK)
+MARKS = ("o", "s", "^", "v", "D")
+ROOM = 0.14
+"""Inches above and below a panel, where its legend stands."""
 
 
-def against_beta(results: Results, file: Path) -> Path:
+def against_beta(results: Results) -> Chart:
     """A column a data set; the bars are 95 % intervals over pairs or images."""
     panels = PANELS | {"damage, L2 of input": tuple(results.damages)}
-    figure, axes = plt.subplots(
-        len(panels), len(results.series), figsize=(4.6 * len(results.series), 2.1 * len(panels)), sharex=True,
-        sharey="row", squeeze=False, layout="constrained",
+
+    def draw(axes: NDArray[Any]) -> None:
+        for column, (dataset, models) in zip(axes.T, results.series.items(), strict=True):
+            column[0].set_title(f"{TITLES[dataset]} ({len(models)} models)", fontsize=9, pad=20)
+            column[-1].set_xlabel("beta")
+            for axis, (title, names) in zip(column, panels.items(), strict=True):
+                _against_beta(axis, models, names)
+                logarithmic(axis, "x")
+                if title in LOGARITHMIC:
+                    logarithmic(axis, "y")
+        for axis, title in zip(axes[:, 0], panels, strict=True):
+            axis.set_ylabel(title)
+            if axis.containers:
+                axis.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, borderaxespad=0.2).set_in_layout(
+                    False
+                )
+        axes[0, 0].figure.get_layout_engine().set(h_pad=ROOM)
+
+    return drawn(
+        "khan2022-beta", "Scores and resistance against beta; bars are 95 % intervals over pairs or images of a model",
+        f"Panels of {', '.join(panels)} against beta, a column each for {', '.join(TITLES[name] for name in results.series)}.",
+        draw, rows=len(panels), columns=len(results.series), height=2.3 * len(panels), sharex=True, sharey="row",
     )  # fmt: skip
-    for column, (dataset, models) in zip(axes.T, results.series.items(), strict=True):
-        column[0].set_title(f"{TITLES[dataset]} ({len(models)} models)")
-        column[-1].set_xlabel("beta")
-        for axis, (title, names) in zip(column, panels.items(), strict=True):
-            for name in names:
-                _against_beta(axis, models, name)
-            axis.set(xscale="log", yscale="log" if title in LOGARITHMIC else "linear")
-            axis.grid(alpha=0.3)
-            if axis in axes[:, 0]:
-                axis.set_ylabel(title)
-                if axis.containers:
-                    axis.legend(fontsize="xx-small")
-    return _saved(figure, file)
 
 
-def against_budget(results: Results, file: Path) -> Path:
+def against_budget(results: Results) -> Chart:
     """Displacement of the reconstruction by attack, at the lowest, the middle and the highest beta of every data set."""
     radii = results.setting.of_series.radii
-    figure, axes = plt.subplots(
-        len(results.series), 3, figsize=(11, 3.0 * len(results.series)), sharex=True, sharey="row", squeeze=False,
-        layout="constrained",
+
+    def draw(axes: NDArray[Any]) -> None:
+        for row, (dataset, models) in zip(axes, results.series.items(), strict=True):
+            for axis, model in zip(row, three(models), strict=True):
+                for name, colour, mark in zip(SHOWN, COLOURS, MARKS, strict=True):
+                    table = np.array(model.attacks[name]["displacement"])
+                    _bars(axis, np.column_stack([radii, table]), colour, mark, name)
+                logarithmic(axis, "x")
+                axis.set_xticks(radii, [f"{radius:g}" for radius in radii])
+                axis.set_title(f"{TITLES[dataset]}, beta {model.recipe.beta:.3g}", fontsize=9)
+                axis.set_xlabel("L2 budget")
+            row[0].set_ylabel("displacement, L2 of input")
+        axes[0, 0].figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(SHOWN))
+
+    return drawn(
+        "khan2022-budget", "Displacement of the reconstruction by attack and budget, at the lowest, a middle and the highest beta",
+        f"Mean displacement of the reconstruction against the L2 budget, a line each for {', '.join(SHOWN)}.",
+        draw, rows=len(results.series), columns=3, height=3.4 * len(results.series), sharex=True, sharey="row",
     )  # fmt: skip
-    for row, (dataset, models) in zip(axes, results.series.items(), strict=True):
-        for axis, model in zip(row, three(models), strict=True):
-            for name in SHOWN:
-                value, low, high = np.array(model.attacks[name]["displacement"]).T
-                axis.errorbar(radii, value, yerr=[value - low, high - value], marker=".", capsize=2, label=name, lw=1)
-            axis.set(xscale="log", title=f"{TITLES[dataset]}, beta {model.recipe.beta:.3g}")
-            axis.grid(alpha=0.3)
-        row[0].set_ylabel("displacement, L2 of input")
-    axes[0, 0].legend(fontsize="xx-small")
-    for axis in axes[-1]:
-        axis.set_xlabel("L2 budget")
-    return _saved(figure, file)
 
 
 def three(models: list[Model]) -> list[Model]:
@@ -75,17 +88,15 @@ def three(models: list[Model]) -> list[Model]:
     return [models[0], models[len(models) // 2], models[-1]]
 
 
-def _against_beta(axis: Axes, models: list[Model], name: str) -> None:
-    kept = [(m.recipe.beta, *m.figures.get(name, NOTHING)) for m in models if math.isfinite(m.value(name))]
-    if not kept:
-        return
-    beta, value, low, high = np.array(kept).T
+def _against_beta(axis: Axes, models: list[Model], names: tuple[str, ...]) -> None:
+    for name, colour, mark in zip(names, COLOURS, MARKS, strict=False):
+        kept = [(m.recipe.beta, *m.figures.get(name, NOTHING)) for m in models if math.isfinite(m.value(name))]
+        if kept:
+            _bars(axis, np.array(kept), colour, mark, (SCORES | RESISTANCE).get(name, name))
+
+
+def _bars(axis: Axes, table: NDArray[Any], colour: str, mark: str, label: str) -> None:
+    """Points with their intervals, of rows of place, value, low and high; an open end has no bar."""
+    place, value, low, high = table.T
     bars = [np.where(np.isfinite(end), abs(value - end), 0) for end in (low, high)]
-    axis.errorbar(beta, value, yerr=bars, marker=".", capsize=2, lw=1, label=SCORES.get(name, name.replace("_", " ")))
-
-
-def _saved(figure: Figure, file: Path) -> Path:
-    with mpl.rc_context({"svg.hashsalt": file.name, "svg.fonttype": "none"}):
-        figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
-    return file
+    axis.errorbar(place, value, yerr=bars, marker=mark, ms=3.5, capsize=2, lw=1, color=colour, label=label)

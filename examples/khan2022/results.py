@@ -38,11 +38,12 @@ BASE, MIXED = "VAE", "mixup-VAE"
 
 @dataclass(frozen=True)
 class Results:
-    """Models of the series and of the trial by data set, in the order of beta and of seeds."""
+    """Models of the series and of the trial by data set, in the order of beta and of seeds, and what they were made with."""
 
     setting: Setting
     series: dict[str, list[Model]]
     trial: dict[str, list[Model]]
+    versions: dict[str, str]
 
     @property
     def damages(self) -> list[str]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 import vaeaudit
 from examples.khan2022.settings import Recipe
+from examples.papers.keeping import kept_model
 from vaeaudit.remedies import mixup_loss
 from vaeaudit.zoo.models import DenseAutoencoder
 
@@ -33,30 +33,22 @@ def test_images(dataset: str, data: Path, count: int) -> Tensor:
     return images
 
 
-def autoencoder(recipe: Recipe, data: Path, folder: Path) -> vaeaudit.Autoencoder:
+def autoencoder(recipe: Recipe, data: Path, folder: Path, device: str) -> vaeaudit.Autoencoder:
     """The recipe's model, trained first where the folder does not have it."""
-    model, file = DenseAutoencoder(), folder / f"{recipe.name}.safetensors"
-    if not file.exists():
+
+    def trained() -> DenseAutoencoder:
         images = DATASETS[recipe.dataset](data, train=True, download=True).data[: recipe.images, None].float() / 255
-        keep(train(recipe, images), file)
-    model.load_state_dict(load_file(file))
-    model.eval()
+        return train(recipe, images.to(device))
+
+    model = kept_model(DenseAutoencoder().to(device), folder / f"{recipe.name}.safetensors", trained)
     return vaeaudit.Autoencoder(model.encode, model.decode, (0.0, 1.0), scale="log_variance", name=recipe.label)
-
-
-def keep(model: DenseAutoencoder, file: Path) -> None:
-    """Write a model whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".part")
-    save_file(model.state_dict(), unfinished)
-    unfinished.replace(file)
 
 
 def train(recipe: Recipe, images: Tensor) -> DenseAutoencoder:
     """A 784-256-256-20 VAE; Adam, annealed by a cosine. Recipes of one seed start from the same weights."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model, loss = DenseAutoencoder(), loss_of(recipe)
+        model, loss = DenseAutoencoder().to(images.device), loss_of(recipe)
         optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs)
         for _ in range(recipe.epochs):

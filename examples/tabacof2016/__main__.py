@@ -12,10 +12,16 @@ timed, and trains for hours.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
-from . import page, pictures, results
-from .settings import DUELS, SETTINGS
+from examples.papers.keeping import put_text
+from examples.papers.page import Block, written
+
+from . import pictures, results
+from .figures import NAME
+from .sections import page
+from .settings import SETTINGS, Duel
 from .study import Study
 
 
@@ -34,14 +40,21 @@ def main(arguments: list[str] | None = None) -> list[Path]:
         download=options.download, device=options.device,
     )  # fmt: skip
     found = results.collected(study)
-    frames = {
-        duel.name: pictures.frames(study, duel, found["duels"][duel.name])
-        for duel in DUELS
-        if duel.name in found["duels"]
-    }
-    files = page.written(found, frames, options.page or options.out / "page")
-    print(f"{files[2]}: {len(files)} files")
+    pictured = {duel.name: _pictures(study, duel, found["duels"][duel.name]) for duel in study.duels()}
+    folder = options.page or options.out / "page"
+    files = written(page(found, pictured), folder, NAME)
+    files.append(put_text(folder / f"{NAME}.json", json.dumps(found, separators=(",", ":")) + "\n"))
+    print(f"{files[1]}: {len(files)} files")
     return files
+
+
+def _pictures(study: Study, duel: Duel, figures: results.Results) -> list[Block]:
+    """What the page shows of a duel beside its charts."""
+    data = study.images(duel.vae.data)
+    assert data is not None
+    trials = {role: study.trial(model, "latent") for role, model in (("vae", duel.vae), ("ae", duel.ae))}
+    best = {role: figures["attacks"][role]["latent"]["best"] for role in trials}
+    return [pictures.stills(duel, data, trials, best), *pictures.viewers(duel, data, trials, best)]
 
 
 if __name__ == "__main__":

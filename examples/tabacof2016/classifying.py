@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,51 +10,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from examples.papers.keeping import kept_arrays
 from vaeaudit.attacks import targeted_class
-from vaeaudit.files import make_folder, read_arrays, write_atomically
 
 from .images import PAIR_SEED, Images
 
-Floats = NDArray[np.float64]
 SERIES = (-10.0, 20.0, 100)
 """The paper's: powers of two from and to, and how many."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassTrial:
-    """What the attack on a classifier came to.
+def tried(classifier: Any, images: Images, file: Path, *, count: int, every: int, seed: int) -> dict[str, NDArray[Any]]:
+    """The attack as it lies on disk, run first if it does not.
 
-    Attributes:
-        strengths: C, ascending, `(strengths,)`.
-        distortion: L2(d), input units, `(images, strengths)`.
-        probability, logit: of the wanted class, `(images, strengths)`.
-        crossing: least distortion at which it wins, `(images,)`; infinite where it never does.
-        first_losing: distortion at the least C of the series at which it no longer wins, which the paper's code
-            printed, `(images,)`; NaN where there is none.
-        originals, wanted: positions in the test set, and the classes wanted, `(images,)`.
+    Returns:
+        By name: `strengths`, C, ascending, `(strengths,)`; `distortion`, L2(d) in input units, `probability` and `logit` of the
+        wanted class, each `(images, strengths)`; `crossing`, least distortion at which it wins, infinite where it never does,
+        and `first_losing`, distortion at the least C of the series at which it no longer wins, which the paper's code printed,
+        NaN where there is none, each `(images,)`; `originals`, positions in the test set, and `wanted`, classes, `(images,)`.
     """
-
-    strengths: Floats
-    distortion: Floats
-    probability: Floats
-    logit: Floats
-    crossing: Floats
-    first_losing: Floats
-    originals: NDArray[np.int64]
-    wanted: NDArray[np.int64]
+    return kept_arrays(file, partial(_run, classifier, images, count=count, every=every, seed=seed))
 
 
-def tried(classifier: Any, images: Images, file: Path, *, count: int, every: int, seed: int) -> ClassTrial:
-    """The attack as it lies on disk, run first if it does not."""
-    if not file.exists():
-        print(f"{file.stem}: attack on the classifier", flush=True)
-        trial = _run(classifier, images, count=count, every=every, seed=seed)
-        make_folder(file.parent)
-        write_atomically(file, lambda opened: np.savez(opened, **dataclasses.asdict(trial)))
-    return ClassTrial(**read_arrays(file))
-
-
-def _run(classifier: Any, images: Images, *, count: int, every: int, seed: int) -> ClassTrial:
+def _run(classifier: Any, images: Images, *, count: int, every: int, seed: int) -> dict[str, NDArray[Any]]:
     rows, wanted = _drawn(classifier, images, count)
     low, high, total = SERIES
     strengths = torch.logspace(low, high, total, base=2, dtype=torch.float64)[::every]
@@ -65,11 +41,12 @@ def _run(classifier: Any, images: Images, *, count: int, every: int, seed: int) 
     wins, distortion = found.wins.cpu().numpy(), found.distortion.cpu().numpy()
     losing = np.where(wins, np.nan, distortion)
     first = np.array([row[np.isfinite(row)][0] if np.isfinite(row).any() else np.nan for row in losing])
-    return ClassTrial(
-        strengths=found.strengths.cpu().numpy(), distortion=distortion, probability=found.probability.cpu().numpy(),
-        logit=found.logit.cpu().numpy(), crossing=found.crossing.cpu().numpy(), first_losing=first,
-        originals=rows.astype(np.int64), wanted=wanted,
-    )  # fmt: skip
+    return {
+        "strengths": found.strengths.cpu().numpy(), "distortion": distortion,
+        "probability": found.probability.cpu().numpy(), "logit": found.logit.cpu().numpy(),
+        "crossing": found.crossing.cpu().numpy(), "first_losing": first, "originals": rows.astype(np.int64),
+        "wanted": wanted,
+    }  # fmt: skip
 
 
 @torch.no_grad()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,19 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaeaudit import Autoencoder, attacks
+from examples.papers.keeping import kept_arrays
+from vaeaudit import Autoencoder, attacks, curves_of_attack
 from vaeaudit.attacks.strengths import STRENGTH_SERIES
-from vaeaudit.batches import in_batches
-from vaeaudit.files import make_folder, read_arrays, write_atomically
-from vaeaudit.measurements.of_attack import curves_of_attack
-from vaeaudit.reconstruction import posterior_noise
+from vaeaudit.reconstruction import target_distances
 from vaeaudit.report.curves import Curves
 
 Attack = Literal["latent", "kl_tabacof2016", "output"]
 Floats = NDArray[np.float64]
 OWN_EVERY = 4
 """The distance to one's own input, which is only drawn, is measured at every so manieth C."""
-_FIELDS = tuple(field.name for field in dataclasses.fields(Curves))
+_CURVES = tuple(field.name for field in dataclasses.fields(Curves))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +56,9 @@ def tried(
     every: int, samples: int, seed: int,
 ) -> Trial:  # fmt: skip
     """An attack as it lies on disk, run first if it does not."""
-    if not file.exists():
-        print(f"{ae.name}: {attack} attack", flush=True)
-        arrays = _run(ae, test, pairs, attack, every=every, samples=samples, seed=seed)
-        make_folder(file.parent)
-        write_atomically(file, functools.partial(_save, arrays))
-    kept = read_arrays(file)
-    curves = Curves(**{name: kept[name] for name in _FIELDS})
-    return Trial(curves=curves, **{name: kept[name] for name in ("adversarial", "reconstruction", "own", "widening")})
+    kept = kept_arrays(file, partial(_run, ae, test, pairs, attack, every=every, samples=samples, seed=seed))
+    curves = Curves(**{name: kept.pop(name) for name in _CURVES if name in kept})
+    return Trial(curves=curves, **kept)
 
 
 def _run(
@@ -86,40 +79,26 @@ def _run(
             own[:, ::OWN_EVERY] = _own_distances(ae, found.adversarial[:, ::OWN_EVERY], samples, pairs, seed)
         widening = _widening(ae, found.adversarial[:, 0], targets.to(found.adversarial))
     return {
-        **{name: getattr(curves, name) for name in _FIELDS},
+        **{name: value for name in _CURVES if (value := getattr(curves, name)) is not None},
         "adversarial": found.adversarial.float().cpu().numpy(), "reconstruction": decoded.float().cpu().numpy(),
         "own": own / curves.reach[:, None], "widening": widening,
     }  # fmt: skip
-
-
-def _save(arrays: dict[str, Any], opened: Any) -> None:
-    np.savez(opened, **arrays)
 
 
 def _own_distances(
     ae: Autoencoder, adversarial: Tensor, samples: int, pairs: Sequence[tuple[int, int]], seed: int
 ) -> Floats:
     """E L2(r(x_a) - x_a), `(pairs, strengths)`, with the noise of each pair's other distances."""
-    rows = [_own(ae, inputs, samples, (seed, *pair)) for inputs, pair in zip(adversarial, pairs, strict=True)]
-    return torch.stack(rows).cpu().numpy()
-
-
-def _own(ae: Autoencoder, inputs: Tensor, samples: int, key: tuple[int, ...]) -> Tensor:
-    """The mean distance of one pair's inputs to their sampled reconstructions, `(strengths,)`."""
-    posterior = ae.posteriors(inputs)
-    latents = posterior.mean[:, None]
-    if posterior.log_variance is not None:
-        latents = latents + posterior.std[:, None] * posterior_noise(samples, posterior.mean, key)[None]
-    distances = in_batches(
-        lambda z, x: (ae.decode(z) - x).flatten(1).double().norm(dim=1),
-        latents.flatten(0, 1), inputs.repeat_interleave(latents.shape[1], 0), n=inputs[0].numel(),
-    )  # fmt: skip
-    return distances.view(len(inputs), -1).mean(1)
+    inputs = adversarial.flatten(0, 1)
+    keys = [(seed, *pair) for pair in pairs for _ in range(adversarial.shape[1])]
+    # that of an "original" to a "target" which is itself
+    found = target_distances(ae, inputs, inputs, inputs[:, None][:, :0], samples=samples, keys=keys)
+    return found.original.view(adversarial.shape[:2]).cpu().numpy()
 
 
 def _widening(ae: Autoencoder, adversarial: Tensor, targets: Tensor) -> Floats:
     reached, wanted = ae.posteriors(adversarial), ae.posteriors(targets)
     if reached.log_variance is None or wanted.log_variance is None:
         return np.full(len(targets), np.nan)
-    ratio = (0.5 * (reached.log_variance - wanted.log_variance)).exp()
+    ratio: Tensor = torch.exp(0.5 * (reached.log_variance - wanted.log_variance))
     return ratio.flatten(1).median(1).values.double().cpu().numpy()

@@ -7,10 +7,10 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .classifying import ClassTrial
+from examples.papers.keeping import versions
+
 from .measuring import Trial
 from .settings import DUELS, Duel
 from .study import Study
@@ -29,10 +29,14 @@ def collected(study: Study) -> Results:
     classifiers = {name: study.classified(name) for name in ("mnist", "svhn")}
     return {
         "setting": dataclasses.asdict(study.setting),
-        "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
+        "versions": versions(),
         "duels": duels,
         "pending": [duel.name for duel in DUELS if duel.name not in duels],
-        "classifiers": {name: _classifier(trial) for name, trial in classifiers.items() if trial is not None},
+        "classifiers": {
+            name: {key: plain(values) for key, values in trial.items()}
+            for name, trial in classifiers.items()
+            if trial is not None
+        },
     }
 
 
@@ -81,10 +85,6 @@ def _best(trial: Trial, ends: NDArray[np.float32]) -> NDArray[np.int64]:
     nearer = to_target >= to_original
     first = np.where(nearer.any(1), nearer.argmax(1), shape[1])
     return np.asarray(np.maximum(first - 1, 0), np.int64)
-
-
-def _classifier(trial: ClassTrial) -> Results:
-    return {field.name: plain(getattr(trial, field.name)) for field in dataclasses.fields(trial)}
 
 
 def _audit(report: Any) -> Results:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 import vaeaudit
+from examples.papers.keeping import kept_json, versions
 from vaeaudit import Autoencoder
-from vaeaudit.files import make_folder, write_atomically
 
 from . import classifying, images, measuring
-from .classifying import ClassTrial
 from .measuring import Attack, Trial
 from .settings import DUELS, Duel, Model, Setting
 from .training import trained, trained_classifier
@@ -43,13 +43,12 @@ class Study:
     _models: dict[str, Autoencoder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        make_folder(self.folder)
-        written = json.dumps(dataclasses.asdict(self.setting), indent=1)
-        file = self.folder / "setting.json"
-        if not file.exists():
-            write_atomically(file, lambda opened: opened.write(written.encode()))
-        if file.read_text() != written:
-            raise SystemExit(f"{self.folder} holds a run of other settings; choose another --out, or delete it")
+        run = {"setting": dataclasses.asdict(self.setting), "versions": versions()}
+        if kept_json(self.folder / "run.json", lambda: run) != run:
+            raise SystemExit(
+                f"{self.folder} holds a run of other settings or versions, which its run.json names; choose another --out, "
+                "or delete the folder"
+            )
 
     def images(self, name: str) -> images.Images | None:
         """A data set, read once; None where it cannot be had."""
@@ -118,7 +117,7 @@ class Study:
             report.save(folder)
         return vaeaudit.load(folder)
 
-    def classified(self, name: str) -> ClassTrial | None:
+    def classified(self, name: str) -> dict[str, NDArray[Any]] | None:
         """The attack on a classifier of a data set; None where that is not there."""
         data = self.images(name)
         if data is None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaeaudit.files import make_folder, write_atomically
+from examples.papers.keeping import kept_model
 
 from .images import Images
 from .models import ConvAutoencoder, GaussianAutoencoder, build, build_classifier
@@ -43,7 +42,7 @@ def trained(
     def step(rows: Tensor) -> Tensor:
         return _loss(net, model, train[rows]).mean()
 
-    return _kept(net, folder / f"{model.name}.safetensors", lambda: _optimise(net, optimiser, batches, step))
+    return kept_model(net, folder / f"{model.name}.safetensors", lambda: _optimised(net, optimiser, batches, step))
 
 
 def trained_classifier(
@@ -60,17 +59,7 @@ def trained_classifier(
     def step(rows: Tensor) -> Tensor:
         return F.cross_entropy(net(train[rows]), labels[rows])
 
-    return _kept(net, folder / f"{data}-classifier.safetensors", lambda: _optimise(net, optimiser, batches, step))
-
-
-def _kept(net: nn.Module, file: Path, train: Callable[[], None]) -> nn.Module:
-    if not file.exists():
-        print(f"training {file.stem}", flush=True)
-        train()
-        make_folder(file.parent)
-        write_atomically(file, lambda opened: opened.write(save(net.state_dict())))
-    net.load_state_dict(load_file(file))
-    return net.eval()
+    return kept_model(net, folder / f"{data}-classifier.safetensors", lambda: _optimised(net, optimiser, batches, step))
 
 
 def _batches(count: int, epochs: int, seed: int) -> Iterator[Tensor]:
@@ -79,15 +68,16 @@ def _batches(count: int, epochs: int, seed: int) -> Iterator[Tensor]:
         yield from torch.randperm(count, generator=generator).split(BATCH)
 
 
-def _optimise(
+def _optimised(
     net: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterator[Tensor], loss: Callable[[Tensor], Tensor]
-) -> None:
+) -> nn.Module:
     for rows in batches:
         optimiser.zero_grad()
         loss(rows).backward()
         nn.utils.clip_grad_norm_(net.parameters(), NORM)
         nn.utils.clip_grad_value_(net.parameters(), LARGEST)
         optimiser.step()
+    return net
 
 
 def _loss(net: Any, model: Model, images: Tensor) -> Tensor:

@@ -1,0 +1,60 @@
+"""What a killed run finds again: each model and each measurement lies on disk whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+from torch import nn
+
+from vaeaudit.files import make_folder, read_arrays, write_arrays, write_atomically
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def kept_model(model: Net, file: Path, train: Callable[[], nn.Module]) -> Net:
+    """A model with the weights that lie on disk, trained first where none do; in evaluation mode."""
+    if not file.exists():
+        print(f"training {file.stem}", flush=True)
+        weights = save(train().state_dict())
+        make_folder(file.parent)
+        write_atomically(file, lambda opened: opened.write(weights))
+    model.load_state_dict(load_file(file))
+    model.eval()
+    return model
+
+
+def kept_arrays(file: Path, measure: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Arrays as they lie on disk, measured first where they do not."""
+    if not file.exists():
+        print(f"measuring {file.stem}", flush=True)
+        arrays = measure()
+        make_folder(file.parent)
+        write_arrays(file, arrays)
+    return read_arrays(file)
+
+
+def kept_json(file: Path, measure: Callable[[], Any]) -> Any:
+    """Plain values as they lie on disk, measured first where they do not."""
+    if not file.exists():
+        put_text(file, json.dumps(measure()))
+    return json.loads(file.read_text())
+
+
+def put_text(file: Path, text: str) -> Path:
+    """Write a text whole or not at all."""
+    make_folder(file.parent)
+    write_atomically(file, lambda opened: opened.write(text.encode()))
+    return file
+
+
+def versions() -> dict[str, str]:
+    """What a run's figures depend on beside its settings."""
+    return {"vaeaudit": metadata.version("vaeaudit"), "torch": str(torch.__version__), "numpy": np.__version__}
