@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vaeaudit import fit_hinge
 from vaeaudit.intervals import bounds_of_mean, bounds_of_median, interval_of_median
-from vaeaudit.report.comparison import paired_difference
+from vaeaudit.report.comparing.comparison import paired_difference
 from vaeaudit.statistics import Estimate, count_above, estimate
 from vaeaudit.tradeoff import hinge_estimate
 

@@ -56,6 +56,7 @@ class Ledger:
         try:
             if folder is not None:
                 self._write_summary(folder, records)
+            self._add_step_summary(folder, records)
             self._update_baseline(records, exitstatus)
         except (OSError, ReportError) as error:
             self.notes.append(f"vaeaudit: {error}")
@@ -84,6 +85,14 @@ class Ledger:
         write_atomically(folder / "summary.json", lambda file: file.write(content.encode()))
         write_atomically(folder / "summary.md", lambda file: file.write(markdown(records, folder).encode()))
         self.notes.append(f"Reports: {folder / 'summary.md'}")
+
+    def _add_step_summary(self, folder: Path | None, records: list[Record]) -> None:
+        from pytest_vaeaudit.summary import markdown
+        from vaeaudit.report.exports.github import add_summary, asked_summary
+
+        path = asked_summary(folder_of(self.config, "summary"))
+        if path is not None:
+            add_summary(path, markdown(records, folder or self.config.rootpath))
 
     def _update_baseline(self, records: list[Record], exitstatus: int) -> None:
         from pytest_vaeaudit.baseline import read_baseline, updated, write_baseline

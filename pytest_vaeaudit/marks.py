@@ -80,13 +80,12 @@ def _faults_of_bars(bars: Mapping[str, Any]) -> Iterator[str]:
     if not bars:
         return
     from vaeaudit.errors import OptionError
-    from vaeaudit.score_names import DIRECTIONS, full_name
+    from vaeaudit.extensions import known_score
+    from vaeaudit.score_names import DIRECTIONS
     from vaeaudit.verdict import check_bar
 
     for name, bar in bars.items():
-        try:
-            full_name(name)
-        except OptionError:
+        if not known_score(name):
             yield f"unknown {name!r}{_nearest(name, DIRECTIONS)}; scores are {', '.join(DIRECTIONS)}; options are {', '.join(IN_TESTS)}"
             continue
         try:

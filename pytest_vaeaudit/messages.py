@@ -47,13 +47,13 @@ def easiest(report: AuditReport, score: str) -> Iterator[str]:
     """The pairs or images that were easiest to fool, by the score that decided."""
     import numpy as np
 
-    from vaeaudit.score_names import DIRECTIONS
+    from vaeaudit.score_names import direction_of
 
     sample = report.sample(score)
     values, originals = np.asarray(sample.values), sample.originals
     if not len(originals) or not np.isfinite(values).any():
         return
-    ascending = np.argsort(values if DIRECTIONS[score] is not False else -values, kind="stable")
+    ascending = np.argsort(values if direction_of(score) is not False else -values, kind="stable")
     order = [int(i) for i in ascending if np.isfinite(values[i])][:EASIEST]
     name = score.removeprefix("encoder.")
     yield f"Easiest {'pairs' if sample.targets is not None else 'images'}:"

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 PRESETS = ("quick", "standard", "thorough")
-DIVERGENCES = ("kl", "kl_reverse", "symmetric_kl", "wasserstein", "mean_l2", "kl_tabacof2016")
+DIVERGENCES = (
+    "kl", "kl_reverse", "symmetric_kl", "wasserstein", "mean_l2", "kl_tabacof2016", "channel_normalised_l2",
+)  # fmt: skip
 PENALTIES = ("l2_squared", "l2")
 PRECISIONS = ("bfloat16", "tf32")
 _DEVICE = r"[a-z]+(:\d+)?"
@@ -137,6 +139,8 @@ _TABLE = (
     Option(name="slack", help="share of a recorded figure by which a later one may be worse beyond both intervals", kind=float,
            default=0.0, least=0, metavar="SHARE", test=True),
     Option(name="report", help="write JSON, HTML and a one-page summary.md into DIR", metavar="DIR"),
+    Option(name="summary", help="add the verdicts to FILE, in Markdown; default: $GITHUB_STEP_SUMMARY, where it is set",
+           metavar="FILE"),
     Option(name="baseline", help="file of the recorded figures", default="vaeaudit-baseline.json", metavar="FILE"),
     Option(name="baseline_ref", help="read the recorded figures from this git revision", metavar="REV"),
     Option(name="update", help="which figures a passing run records", default="none", choices=("none", "new", "improved", "all")),

@@ -92,11 +92,11 @@ def _numbers(record: Record) -> tuple[Any, ...]:
 
 def _names(scores: Sequence[str]) -> list[str]:
     from vaeaudit import OptionError
-    from vaeaudit.score_names import DIRECTIONS, full_name
+    from vaeaudit.score_names import DIRECTIONS, direction_of, full_name
 
     names = [full_name(score) for score in scores or SCORES]
     for name in names:
-        if DIRECTIONS[name] is None:
+        if direction_of(name) is None:
             directed = ", ".join(score for score, direction in DIRECTIONS.items() if direction is not None)
             raise OptionError(f"{name} has no better or worse, so it cannot regress; choose one of {directed}")
     return names

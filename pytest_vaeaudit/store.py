@@ -162,11 +162,13 @@ def _read(place: Path) -> AuditReport | None:
     if not place.is_dir():
         return None
     from vaeaudit import ReportError, load
+    from vaeaudit.report.migration import is_brought_up
 
     try:
-        return load(place)
+        report = load(place)
     except ReportError:
         return None
+    return None if is_brought_up(report.health) else report
 
 
 def _is_of(report: AuditReport, identity: Mapping[str, Any], pairs: int) -> bool:

@@ -25,7 +25,7 @@ from vaeaudit.measurements.bench import Bench
 from vaeaudit.measurements.plugin_attacks import PluginAttack
 from vaeaudit.measurements.plugin_checks import plugin_findings
 from vaeaudit.measurements.plugin_scores import plugin_scores, spoiled_too
-from vaeaudit.report.html import render
+from vaeaudit.report.pages.html import render
 
 ABOUT = Check(severity="warning", measured="m", threshold="t", cause="a cause", consequence="so what", remedy="mend it")
 OPTIONS: dict[str, Any] = {"preset": "quick", "pairs": 6, "strengths": [0.1, 1.0, 10.0, 100.0]}

@@ -15,7 +15,7 @@ import vaeaudit
 from vaeaudit import attacks, spec
 from vaeaudit.measurements import worst_case
 from vaeaudit.report.model import AuditReport
-from vaeaudit.report.terminal import table_text
+from vaeaudit.report.text.terminal import table_text
 from vaeaudit.report.worst_case import WorstCase
 
 OPTIONS: dict[str, Any] = {"preset": "quick", "pairs": 6, "strengths": [0.1, 1.0, 10.0, 100.0]}
@@ -82,6 +82,17 @@ def report() -> AuditReport:
 def worst_of(report: AuditReport) -> WorstCase:
     assert report.worst_case is not None
     return report.worst_case
+
+
+def test_the_gallery_shows_the_worst_of_all_attacks(report: AuditReport) -> None:
+    assert report.gallery is not None
+    shown = report.gallery.untargeted
+    assert shown is not None
+    worst = worst_of(report).damage
+    np.testing.assert_array_equal(shown.images, worst.originals[: len(shown.images)])
+    np.testing.assert_array_equal(shown.displacement, worst.worst[: len(shown.images)])
+    changed = (shown.reconstructions - shown.original_reconstructions[:, None]).reshape(*shown.displacement.shape, -1)
+    np.testing.assert_allclose(np.linalg.norm(changed, axis=2), shown.displacement, rtol=1e-4)
 
 
 def test_no_attack_beats_the_worst_case_which_grows_with_the_budget(report: AuditReport) -> None:

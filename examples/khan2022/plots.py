@@ -14,7 +14,7 @@ from examples.khan2022.measuring import NOTHING, Model
 from examples.khan2022.results import RESISTANCE, SCORES, Results
 from examples.khan2022.training import TITLES
 from examples.papers.charts import Chart, drawn, logarithmic
-from vaeaudit.report.plots import INK, MUTED, SERIES
+from vaeaudit.report.pages.plots import INK, MUTED, SERIES
 
 PANELS = {
     "spectral radius": ("encoder.spectral_radius", "round_trip.spectral_radius"),

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
-from vaeaudit.report.plots import INK, MUTED, RULE, SERIES, THEME, inline
+from vaeaudit.report.pages.plots import INK, MUTED, RULE, SERIES, THEME, inline
 
 COLOURS = {
     INK: "#1d1f22", MUTED: "#62666d", RULE: "#e2e3e1", SERIES[0]: "#0b5f96", SERIES[1]: "#b3500a", SERIES[2]: "#2f7d4f",

@@ -12,9 +12,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-from vaeaudit.report.document import Section as HtmlSection
-from vaeaudit.report.document import document
-from vaeaudit.report.viewers import Viewer
+from vaeaudit.report.pages.document import Section as HtmlSection
+from vaeaudit.report.pages.document import document
+from vaeaudit.report.pages.viewers import Viewer
 
 from .charts import Chart
 from .keeping import put_text

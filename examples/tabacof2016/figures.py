@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from examples.papers.charts import Chart, drawn
-from vaeaudit.report.plots import ACCENT, MUTED, SERIES
+from vaeaudit.report.pages.plots import ACCENT, MUTED, SERIES
 
 from .comparing import beside_output, gaps_at, kept, measured, middle
 from .results import Results, array

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from examples.papers.charts import Chart, drawn
 from vaeaudit.report import words
-from vaeaudit.report.films import film
-from vaeaudit.report.pictures import picture
-from vaeaudit.report.viewers import Column, Viewer
+from vaeaudit.report.pages.films import film
+from vaeaudit.report.pages.pictures import picture
+from vaeaudit.report.pages.viewers import Column, Viewer
 
 from .figures import NAME
 from .images import Images

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from vaeaudit.report.viewers import Viewer
+from vaeaudit.report.pages.viewers import Viewer
 
 
 @pytest.fixture

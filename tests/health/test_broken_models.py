@@ -12,7 +12,7 @@ from torch import nn
 
 import vaeaudit
 from vaeaudit import at_least, at_most, audit, health, wrap, zoo
-from vaeaudit.report.html import render
+from vaeaudit.report.pages.html import render
 
 PAIRS, STRENGTHS = 3, 6
 BARS: dict[str, Any] = {

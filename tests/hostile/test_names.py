@@ -13,8 +13,8 @@ from rich.console import Console
 
 from vaeaudit import AuditReport
 from vaeaudit.health import Finding
-from vaeaudit.report.html import render
-from vaeaudit.report.terminal import print_report
+from vaeaudit.report.pages.html import render
+from vaeaudit.report.text.terminal import print_report
 
 MakeReport = Callable[..., AuditReport]
 NAMES = {

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from vaeaudit import AuditError, AuditReport, ReportError, load
 from vaeaudit.files import read_arrays
-from vaeaudit.report.html import render
+from vaeaudit.report.pages.html import render
 
 MakeReport = Callable[..., AuditReport]
 EXAMPLES = 50

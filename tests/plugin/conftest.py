@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import vaeaudit.report.html  # noqa: F401 - a run in this process forgets what it imports, and matplotlib loads only once
+import vaeaudit.report.pages.html  # noqa: F401 - a run in this process forgets what it imports, and matplotlib loads only once
 
 CONFTEST = """
 import json
@@ -46,7 +46,7 @@ from stand_in import MASKED, Model
 """
 QUIETER = ("-p", "no:hypothesispytest")
 """Hypothesis' plugin would import the whole of Hypothesis at the end of every run."""
-LOADED = ("vaeaudit.report.html", "matplotlib.backends.backend_svg", "filelock")
+LOADED = ("vaeaudit.report.pages.html", "matplotlib.backends.backend_svg", "filelock")
 """Imported before a run in this process, because pytester unloads what the run was the first to import."""
 
 

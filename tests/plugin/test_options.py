@@ -40,6 +40,7 @@ IN_TESTS_ONLY: dict[str, tuple[Any, ...]] = {
 """Of options that only call and marker may say: call, marker, default."""
 OF_SESSIONS: dict[str, tuple[Any, ...]] = {
     "report": ("said", "written", None),
+    "summary": ("said.md", "written.md", None),
     "baseline": ("said.json", "written.json", "vaeaudit-baseline.json"),
     "baseline_ref": ("main", "v1", None),
     "update": ("new", "all", "none"),
@@ -162,6 +163,7 @@ WRONG = {
     "inconclusive": ("maybe", "one of fail, warn, skip"),
     "slack": ("nan", "a number of at least 0"),
     "report": ("", "a name"),
+    "summary": ("", "a name"),
     "baseline": ("", "a name"),
     "baseline_ref": ("", "a name"),
     "update": ("some", "one of none, new, improved, all"),

@@ -188,6 +188,28 @@ def test_the_folder_holds_each_audit_a_summary_and_a_page(project: Any) -> None:
     assert f"Reports: {folder / 'summary.md'}" in section(result)
 
 
+def test_the_step_summary_is_added_to_where_it_is_asked_for_or_where_github_says(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write(ONE_FAILS)
+    theirs = project.pytester.path / "theirs.md"
+    theirs.write_text("before\n")
+    project.run("--vaeaudit-cache=off", "--vaeaudit-summary=mine.md").assert_outcomes(failed=1)
+    assert theirs.read_text() == "before\n"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(theirs))
+    project.run("--vaeaudit-cache=off").assert_outcomes(failed=1)
+    mine = (project.pytester.path / "mine.md").read_text()
+    assert mine.startswith("## Robustness: 1 FAIL\n")
+    assert theirs.read_text() == "before\n" + mine
+
+
+def test_an_idle_session_leaves_the_step_summary_alone(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.pytester.path / "theirs.md"))
+    project.write("def test_plain(): pass")
+    project.run().assert_outcomes(passed=1)
+    assert not (project.pytester.path / "theirs.md").exists()
+
+
 def test_an_idle_session_makes_no_folder(project: Any) -> None:
     project.write("def test_plain(): pass")
     project.run("--vaeaudit-report=out").assert_outcomes(passed=1)

@@ -15,7 +15,7 @@ from pytest_vaeaudit.errors import stripped
 from vaeaudit import verdict
 from vaeaudit.cli import main
 from vaeaudit.errors import ModelError
-from vaeaudit.report import html
+from vaeaudit.report.pages import html
 
 RENDER = html.render
 HALVES = (0.1, 0.5) * 12

@@ -235,7 +235,7 @@ def test_a_save_cut_short_leaves_the_older_report_without_pictures(
     def fail(report: AuditReport) -> str:
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr("vaeaudit.report.html.render", fail)
+    monkeypatch.setattr("vaeaudit.report.pages.html.render", fail)
     with pytest.raises(RuntimeError, match="power cut"):
         make_report(seed=1).save(tmp_path)
     assert load(tmp_path) == dataclasses.replace(old, gallery=None)

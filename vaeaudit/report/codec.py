@@ -92,8 +92,13 @@ def dtype_of(kind: Any) -> np.dtype[Any] | None:
     """The dtype of an annotation `NDArray[...]`; None if it is another."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is NDArray:  # since numpy 2.5 an alias that keeps its name, on Python 3.12 and later
-        return np.dtype(arguments[0])
-    return np.dtype(typing.get_args(arguments[1])[0]) if origin is np.ndarray else None
+        (scalar,) = arguments
+    elif origin is np.ndarray:
+        (scalar,) = typing.get_args(arguments[1])
+    else:
+        return None
+    dtype: np.dtype[Any] = np.dtype(scalar)
+    return dtype
 
 
 def _array(dtype: np.dtype[Any], data: Any, where: str) -> np.ndarray[Any, Any]:

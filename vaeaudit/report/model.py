@@ -32,7 +32,7 @@ from vaeaudit.statistics import CONFIDENCE, Estimate
 from vaeaudit.verdict import Bar, Verdict, check_bar, judge, level
 
 if TYPE_CHECKING:
-    from vaeaudit.report.frames import Frames
+    from vaeaudit.report.exports.frames import Frames
 
 SCHEMA = 6
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
@@ -242,7 +242,7 @@ class AuditReport:
         data = self.to_dict()
         save_gallery(self.gallery, path / ARRAYS_NAME, _digest(data))
         if page:
-            from vaeaudit.report.html import render
+            from vaeaudit.report.pages.html import render
 
             write_atomically(path / HTML_NAME, lambda file: file.write(render(self).encode(errors="replace")))
         else:
@@ -256,17 +256,17 @@ class AuditReport:
         Raises:
             PackageError: pandas is not installed.
         """
-        from vaeaudit.report.frames import frames
+        from vaeaudit.report.exports.frames import frames
 
         return frames(self)
 
     def __str__(self) -> str:
-        from vaeaudit.report.terminal import table_text
+        from vaeaudit.report.text.terminal import table_text
 
         return table_text(self)
 
     def _repr_html_(self) -> str:
-        from vaeaudit.report.notebook import fragment
+        from vaeaudit.report.pages.notebook import fragment
 
         return fragment(self)
 

@@ -1,0 +1,71 @@
+"""A leaderboard in a terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vaeaudit.report import words
+from vaeaudit.report.comparing.leaderboard import Board, Entry, Leaderboard
+from vaeaudit.report.text import cells
+
+
+def print_leaderboard(found: Leaderboard, folder: Path, console: Console | None = None) -> None:
+    """Print the boards, and what was left out.
+
+    Args:
+        found: the boards.
+        folder: that the reports were looked for in; they are named from there.
+        console: where to; standard output by default.
+    """
+    console = console or Console()
+    console.print(Group(*_parts(found, folder)), markup=False, highlight=False, emoji=False)
+
+
+def _parts(found: Leaderboard, folder: Path) -> Iterator[RenderableType]:
+    for board in found.boards:
+        yield Text.assemble((words.label(found.score), "bold"), f"  {board}")
+        yield Text()
+        yield _table(board, found.score, folder)
+        yield Text()
+    yield Text(
+        "A range of ranks is what the figures leave open: differences that are not significant, corrected for all pairs "
+        "of models (Holm). Only models that were audited alike share a board.",
+        style="dim",
+    )
+    for path, reason in found.skipped:
+        yield Text.assemble(("Left out: ", "bold yellow"), f"{_relative(path, folder)}: {words.clean(reason)}")
+
+
+def _table(board: Board, score: str, folder: Path) -> Table:
+    table = cells.table()
+    table.add_column("Rank", min_width=7, no_wrap=True)
+    table.add_column("Model", min_width=20, overflow="fold")
+    table.add_column(words.label(score), min_width=10, justify="right", no_wrap=True)
+    table.add_column("95 % interval", min_width=16, overflow="fold")
+    table.add_column("Note", min_width=14, overflow="fold")
+    for entry in board.entries:
+        table.add_row(*_row(entry, score, folder))
+    return table
+
+
+def _row(entry: Entry, score: str, folder: Path) -> Iterator[Text]:
+    yield Text(entry.rank)
+    yield Text.assemble(words.clean(entry.found.report.name), "\n", (_relative(entry.found.folder, folder), "dim"))
+    estimate = entry.estimate
+    if estimate is None:
+        yield from (Text(words.NOTHING), Text(words.NOTHING))
+    else:
+        bound = score == "hinge" and words.hinge_is_a_bound(entry.found.report)
+        yield cells.value(estimate, not entry.reason, prefix=">= " if bound else "")
+        yield Text(words.interval(estimate, words.counted(score)), style="dim")
+    yield Text(words.clean(entry.reason), style="red")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return words.clean(os.path.relpath(path, folder))
