@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaeaudit import attacks, certificates, effects, geometry, remedies, zoo
+    from vaeaudit import adapters, attacks, certificates, effects, extensions, geometry, hookspecs, remedies, zoo
     from vaeaudit.adapters import wrap
     from vaeaudit.auditing import audit, plan
     from vaeaudit.autoencoder import Autoencoder
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
         GradientError,
         ModelError,
         OptionError,
+        PackageError,
+        PluginError,
+        RanksError,
         ReportError,
         StorageError,
     )
+    from vaeaudit.measurements.of_attack import curves_of_attack
     from vaeaudit.planning import Plan
+    from vaeaudit.processes.process_group import together
     from vaeaudit.report.model import AuditReport, load
     from vaeaudit.statistics import Estimate
     from vaeaudit.tradeoff import HingeFit, auddc, fit_hinge
@@ -43,35 +48,45 @@ __all__ = [
     "HingeFit",
     "ModelError",
     "OptionError",
+    "PackageError",
     "Plan",
+    "PluginError",
+    "RanksError",
     "ReportError",
     "StorageError",
     "Verdict",
+    "adapters",
     "at_least",
     "at_most",
     "attacks",
     "auddc",
     "audit",
     "certificates",
+    "curves_of_attack",
     "effects",
+    "extensions",
     "fit_hinge",
     "geometry",
+    "hookspecs",
     "load",
     "plan",
     "remedies",
+    "together",
     "wrap",
     "zoo",
 ]
 
 _ROOMS = {
-    "adapters": ("wrap",),
+    "adapters.wrapping": ("wrap",),
     "auditing": ("audit", "plan"),
     "autoencoder": ("Autoencoder",),
     "errors": (
         "AuditError", "DataError", "EncoderOutputError", "FallbackWarning", "GradientError", "ModelError", "OptionError",
-        "ReportError", "StorageError",
+        "PackageError", "PluginError", "RanksError", "ReportError", "StorageError",
     ),
+    "measurements.of_attack": ("curves_of_attack",),
     "planning": ("Plan",),
+    "processes.process_group": ("together",),
     "report.model": ("AuditReport", "load"),
     "statistics": ("Estimate",),
     "tradeoff": ("HingeFit", "auddc", "fit_hinge"),
@@ -79,7 +94,9 @@ _ROOMS = {
 }  # fmt: skip
 """Where each name lives. No module is called like a function here: importing it would hide the function."""
 _HOME = {name: module for module, names in _ROOMS.items() for name in names}
-_MODULES = ("attacks", "certificates", "effects", "geometry", "remedies", "zoo")
+_MODULES = (
+    "adapters", "attacks", "certificates", "effects", "extensions", "geometry", "hookspecs", "remedies", "zoo",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 
 from vaeaudit import attacks
 from vaeaudit.adapters import wrap
+from vaeaudit.affording import WORK, Extent, cost_of, shortened
 from vaeaudit.attacks import Penalty, Strengths
 from vaeaudit.autoencoder import Autoencoder, Precision, checked_device, checked_precision, same_device
 from vaeaudit.data import Images, load_images
-from vaeaudit.divergences import divergence_named
+from vaeaudit.divergences import CHANNEL_NORMALISED, channel_normalised, divergence_named, latent_deviations
 from vaeaudit.errors import ModelError, OptionError, brief
 from vaeaudit.health import checked_names
 from vaeaudit.identity import data_identity, model_identity, settings_of
+from vaeaudit.measurements.activity import varied_rows
 from vaeaudit.measurements.bench import Progress
 from vaeaudit.pairs import Pairs, draw_pairs, positions_named
 from vaeaudit.planning import Plan, pixels_of
 from vaeaudit.probe import probe
+from vaeaudit.processes.ranks import Ranks
 from vaeaudit.report.model import AuditReport
 from vaeaudit.spec import Spec, preset_named
 from vaeaudit.tradeoff import FEWEST_STRENGTHS
@@ -47,8 +50,10 @@ def audit(
     penalty: Penalty = "l2_squared",
     precision: Precision | None = None,
     suppress: Sequence[str] = (),
+    work: float | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    ranks: Ranks | None = None,
 ) -> AuditReport:
     """Measure how easily an autoencoder can be fooled.
 
@@ -76,9 +81,13 @@ def audit(
         precision: "bfloat16" or "tf32" lets the targeted attack look for its starting points in a lower precision,
             which is faster on GPUs made for it; they are polished, and every figure is measured, in the model's own.
         suppress: names of health checks (docs/health.md) whose findings are told as suppressed and invalidate nothing.
+        work: multiply-adds that the audit may take, about; None takes the preset's (`vaeaudit.affording.WORK`). What
+            would take more is shortened, and the report says so.
         checkpoint: folder in which finished measurements are kept, so that the same call goes on
             where a killed one stopped; delete it when the report is saved.
-        progress: called as `progress(measurement, finished, total)`.
+        progress: called as `progress(measurement, finished, total)`, in the first of several processes.
+        ranks: the processes, on one machine or several, that share the measurements: `with vaeaudit.together() as
+            ranks`. Each is given the same model and images, and returns the same report (docs/distributed.md).
 
     Returns:
         The report.
@@ -89,12 +98,13 @@ def audit(
         ModelError: a model whose parts do not fit, or that returns non-finite values.
         GradientError: a model through which no gradient flows.
         OptionError: an unknown preset, divergence, penalty, series or health check.
+        RanksError: the processes were not given the same, or another one has failed or is gone.
     """
     planned = plan(
         ae, images, preset, pairs, device, seed, devices=devices, strengths=strengths, divergence=divergence,
-        penalty=penalty, precision=precision, suppress=suppress,
+        penalty=penalty, precision=precision, suppress=suppress, work=work,
     )  # fmt: skip
-    return planned.report(checkpoint=checkpoint, progress=progress)
+    return planned.report(checkpoint=checkpoint, progress=progress, ranks=ranks)
 
 
 def plan(
@@ -111,6 +121,7 @@ def plan(
     penalty: Penalty = "l2_squared",
     precision: Precision | None = None,
     suppress: Sequence[str] = (),
+    work: float | None = None,
     most_pairs: int | None = None,
 ) -> Plan:
     """Load the data, draw the pairs, probe the model and choose the series of C: all of an audit but measuring.
@@ -128,6 +139,7 @@ def plan(
         penalty: on the distortion.
         precision: of the attack's rough phase.
         suppress: names of health checks that are set aside.
+        work: multiply-adds that it may take.
         most_pairs: how many pairs the plan may be extended to; None is those that are measured first. Fewer
             where the data allow no more; without effect where the pairs themselves are given.
 
@@ -139,6 +151,7 @@ def plan(
     _check_numbers(seed, most_pairs)
     _check_extent(pairs=pairs, most_pairs=most_pairs, strengths=strengths)
     checked_precision(precision)
+    _check_work(work)
     suppressed = checked_names(suppress)
     subject = wrap(ae)
     training = subject.training_modules()
@@ -156,18 +169,23 @@ def plan(
         first, drawn = _drawn(data, pairs, most_pairs, spec, seed)
         pixels = pixels_of(data, subject.bounds, place)
         started = time.perf_counter()
-        probed = probe(subject, pixels)
+        extent = Extent(
+            pairs=first, strengths=_strengths_asked(strengths, spec), images=len(data), automatic=strengths is None
+        )
+        spec = shortened(spec, cost_of(subject, pixels), extent, WORK[preset] if work is None else work)
+        probed = probe(subject, pixels, tried=spec.probed, calls=spec.asked)
         probing = time.perf_counter() - started
+        used = _divergence_used(subject, pixels, divergence, spec, seed)
         rows = torch.from_numpy(drawn[:first]).to(place)
         series = attacks.strength_series(
             subject, pixels[rows[:, 0]], pixels[rows[:, 1]], spec.strengths if strengths is None else strengths,
-            divergence=divergence, penalty=penalty,
+            divergence=used, penalty=penalty,
         )  # fmt: skip
     if len(series) < FEWEST_STRENGTHS:
         raise OptionError(
             f"strengths expects at least {FEWEST_STRENGTHS} different values of C for a curve, got {len(series)}"
         )
-    name, _ = divergence_named(divergence, deterministic=probed.deterministic_code)
+    name, _ = divergence_named(used, deterministic=probed.deterministic_code)
     settings = settings_of(
         subject, data, spec, strengths=strengths, divergence=name, penalty=penalty, precision=precision
     )
@@ -179,7 +197,7 @@ def plan(
     return Plan(
         subject=subject, training=training, device=place, crew=crew, data=data, drawn=drawn, pairs=first,
         preset=preset, spec=spec,
-        series=series, automatic=strengths is None, divergence=divergence, penalty=penalty, precision=precision, seed=seed,
+        series=series, automatic=strengths is None, divergence=used, penalty=penalty, precision=precision, seed=seed,
         settings=settings, probed=probed, identity=identity, seconds=seconds, suppress=suppressed,
     )  # fmt: skip
 
@@ -242,6 +260,28 @@ def _check_numbers(seed: Any, most_pairs: Any) -> None:
         raise OptionError(f"seed expects an integer from 0 to 2**63 - 1, got {brief(seed)}")
     if most_pairs is not None and (isinstance(most_pairs, bool) or not isinstance(most_pairs, (int, np.integer))):
         raise OptionError(f"most_pairs expects a whole number or None, got {brief(most_pairs)}")
+
+
+def _check_work(work: Any) -> None:
+    if work is not None and (isinstance(work, bool) or not isinstance(work, (int, float)) or not work > 0):
+        raise OptionError(f"work expects a positive number of multiply-adds, such as 1e15, or None, got {brief(work)}")
+
+
+def _strengths_asked(strengths: Strengths, spec: Spec) -> int:
+    """How many values of C a series has to begin with."""
+    if strengths is None:
+        return spec.strengths
+    if isinstance(strengths, str):
+        return len(attacks.STRENGTH_SERIES[strengths]()) if strengths in attacks.STRENGTH_SERIES else spec.strengths
+    return len(strengths) if isinstance(strengths, (Sequence, torch.Tensor)) else int(strengths)
+
+
+def _divergence_used(subject: Autoencoder, pixels: torch.Tensor, divergence: str, spec: Spec, seed: int) -> str:
+    """The divergence with all that it needs: the channels' deviations are those over the images, whatever the pairs."""
+    if divergence != CHANNEL_NORMALISED:
+        return divergence
+    rows = torch.from_numpy(varied_rows(len(pixels), spec.varied, seed)).to(pixels.device)
+    return channel_normalised(latent_deviations(subject.posteriors(pixels[rows])))
 
 
 def _check_extent(**asked: Any) -> None:

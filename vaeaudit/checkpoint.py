@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from vaeaudit.errors import FallbackWarning, StorageError
 from vaeaudit.files import make_folder, read_arrays, write_arrays
 from vaeaudit.parallel import spread
-from vaeaudit.ranks import Ranks
-from vaeaudit.sharing import holdings, packed, unpacked
+from vaeaudit.processes.ranks import Ranks
+from vaeaudit.processes.sharing import holdings, packed, unpacked
 
 Arrays = dict[str, NDArray[Any]]
 Memory = dict[tuple[str, str], Arrays]

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         with leave_at_once():
-            from vaeaudit.commands import run_command
+            from vaeaudit.commands.running import run_command
         return run_command(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaeaudit.errors import OptionError, brief
+from vaeaudit.extensions import known_score
 from vaeaudit.report.model import FOLDER_NAME
 from vaeaudit.score_names import ROOMS
 from vaeaudit.verdict import Bar, check_bar
@@ -38,7 +39,7 @@ class AuditFile:
 
     Attributes:
         folder: where it lies; modules and files it names are looked for there.
-        model: "package.module:attribute" (a model, or a callable that makes one), or "zoo:NAME".
+        model: "package.module:attribute" (a model, or a callable that makes one), "zoo:NAME", or "pythae:FOLDER".
         data: "package.module:attribute", "zoo:NAME", a .npy or .npz file, or a table
             `{torchvision = "MNIST", root = "data"}`.
         name: name shown in the report.
@@ -140,14 +141,18 @@ def _list(value: Any) -> list[Any]:
 
 
 def _bars(thresholds: dict[str, Any], path: Path) -> dict[str, Bar]:
-    """Bars by score; `decoder.trace = ...` is a table in TOML and means the same as with quotes."""
-    nested = {f"{room}.{score}": bar for room in ROOMS for score, bar in _table(thresholds.get(room)).items()}
-    flat = {score: bar for score, bar in thresholds.items() if not (score in ROOMS and isinstance(bar, dict))}
+    """Bars by score; `decoder.trace = ...` is a table in TOML and means the same as with quotes, and so is a plugin's."""
+    rooms = [name for name, bar in thresholds.items() if _is_room(name, bar)]
+    nested = {f"{room}.{score}": bar for room in rooms for score, bar in thresholds[room].items()}
+    flat = {score: bar for score, bar in thresholds.items() if score not in rooms}
     return {score: _bar(score, bar, path) for score, bar in (flat | nested).items()}
 
 
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _is_room(name: str, bar: Any) -> bool:
+    """Whether an entry holds bars by score rather than being one."""
+    if not isinstance(bar, dict):
+        return False
+    return name in ROOMS or (bool(bar) and all(isinstance(entry, dict) for entry in bar.values()))
 
 
 def _bar(score: str, bar: Any, path: Path) -> Bar:
@@ -160,6 +165,7 @@ def _bar(score: str, bar: Any, path: Path) -> Bar:
         raise OptionError(f"{where} expects a number that a float can hold, got {brief(value)}")
     try:
         found = Bar(kind, value)
+        known_score(score)  # loads the plugins if it may be one of theirs
         check_bar(score, found)
         return found
     except OptionError as error:

@@ -1,9 +1,13 @@
-"""Divergences between posteriors, each `(batch,)`, in nats or squared latent units (definitions D2)."""
+"""Divergences between posteriors, each `(batch,)`, in nats or squared latent units (definitions D2).
+
+`channel_normalised_l2` needs the latent's standard deviations, and its full name holds them: every call that takes the
+name of a divergence takes it, and rows that are kept under it are of these deviations and no others.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -76,20 +80,132 @@ DIVERGENCES: dict[str, Divergence] = {
 NEED_VARIANCE = ("kl_reverse", "symmetric_kl", "kl_tabacof2016")
 
 
+CHANNEL_NORMALISED = "channel_normalised_l2"
+NAMES = (*DIVERGENCES, CHANNEL_NORMALISED)
+"""What an audit may be asked for."""
+_LEAST_DEVIATION = 1e-3
+"""A channel's deviation counts as no less than this share of the largest: what hardly varies holds nothing but noise."""
+
+
+def channel_normalised(deviations: Sequence[float]) -> str:
+    """The full name of the squared L2 distance of means in which each latent channel is divided by its deviation.
+
+    In squared standard deviations, summed over all units: sum over channels c of |mu_a,c - mu_t,c|^2 / s_c^2. Latents
+    of image models have channels of different scales, which a plain L2 distance weighs as they come.
+
+    Args:
+        deviations: s, of each channel; an audit takes `latent_deviations` over its images.
+
+    Raises:
+        OptionError: not all are positive numbers.
+    """
+    given = [float(s) for s in deviations]
+    if not given or not all(0 < s < math.inf for s in given):
+        raise OptionError(f"deviations expect a positive number for each latent channel, got {given}")
+    return f"{CHANNEL_NORMALISED}:{','.join(map(repr, given))}"
+
+
+def latent_deviations(posterior: Posterior) -> tuple[float, ...]:
+    """Standard deviation of each latent channel's means over images and places, in latent units.
+
+    The first axis of a latent `(channels, ...)` is its channels; each unit of a vector is one. Groups count one after
+    the other. No deviation is less than a thousandth of the largest.
+
+    Args:
+        posterior: of all images, `(images, *latent)`.
+
+    Raises:
+        OptionError: the codes of all images are the same.
+    """
+    rows = len(posterior.mean)
+    means = posterior.mean.double()
+    groups = (means,) if posterior.layout is None else posterior.layout.split(means)
+    parts = [group.movedim(1, 0).reshape(group.shape[1], -1).std(1, correction=0) for group in _by_channel(groups)]
+    found = torch.cat(parts)
+    largest = float(found.max())
+    if not 0 < largest < math.inf:
+        raise OptionError(
+            f"the latent means of {rows} images do not vary, so no channel can be normalised by its deviation"
+        )
+    return tuple(found.clamp_min(_LEAST_DEVIATION * largest).tolist())
+
+
 def divergence_named(name: str, *, deterministic: bool) -> tuple[str, Divergence]:
     """Look a divergence up; `kl` between deterministic codes is their squared L2 distance (D2).
 
     Raises:
         OptionError: unknown, or undefined between deterministic codes.
     """
+    if isinstance(name, str) and name.partition(":")[0] == CHANNEL_NORMALISED:
+        return name, _normalised_by(deviations_in(name))
     if not isinstance(name, str) or name not in DIVERGENCES:
-        raise OptionError(f"unknown divergence {name!r}; choose one of {', '.join(DIVERGENCES)}")
+        raise OptionError(f"unknown divergence {name!r}; choose one of {', '.join(NAMES)}")
     if deterministic and name in NEED_VARIANCE:
         raise OptionError(
             f"divergence {name!r} needs posterior variances, and this encoder is deterministic; use 'mean_l2'"
         )
     used = "mean_l2" if deterministic else name
     return used, DIVERGENCES[used]
+
+
+def deviations_in(name: str) -> tuple[float, ...]:
+    """The deviations that a full name of `channel_normalised_l2` holds.
+
+    Raises:
+        OptionError: it holds none, or no positive numbers.
+    """
+    _, _, written = name.partition(":")
+    if not written:
+        raise OptionError(
+            f"{CHANNEL_NORMALISED!r} needs the latent's standard deviations. An audit takes them over its images; an "
+            "attack by itself is told: divergence=channel_normalised(latent_deviations(ae.posteriors(images))), both of "
+            "vaeaudit.divergences"
+        )
+    try:
+        numbers = [float(part) for part in written.split(",")]
+    except ValueError as error:
+        raise OptionError(f"{CHANNEL_NORMALISED} expects numbers after the colon, got {written[:80]!r}") from error
+    return tuple(map(float, channel_normalised(numbers).partition(":")[2].split(",")))
+
+
+def _normalised_by(deviations: tuple[float, ...]) -> Divergence:
+    made: dict[tuple[object, ...], Tensor] = {}  # on a GPU, numbers that are handed over at every call would halt it
+
+    def weights(posterior: Posterior) -> Tensor:
+        mean = posterior.mean
+        key = (mean.device, mean.dtype, mean.shape[1:])
+        if key not in made:
+            made[key] = _weights(posterior, deviations)
+        return made[key]
+
+    def divergence_channel_normalised_l2(adversarial: Posterior, target: Posterior) -> Tensor:
+        """Squared L2 distance of the means, each channel in its standard deviations."""
+        return _total(((adversarial.mean - target.mean) * weights(target)).square())
+
+    return divergence_channel_normalised_l2
+
+
+def _weights(posterior: Posterior, deviations: tuple[float, ...]) -> Tensor:
+    """One over each unit's deviation, in the shape of a latent, `(1, *latent)`."""
+    mean = posterior.mean
+    layout = posterior.layout
+    shapes = (tuple(mean.shape[1:]),) if layout is None else layout.shapes
+    channels = [shape[0] if shape else 1 for shape in shapes]
+    if sum(channels) != len(deviations):
+        raise OptionError(
+            f"{CHANNEL_NORMALISED} holds {len(deviations)} deviations, and a latent of shape "
+            f"{' and '.join(map(str, shapes))} has {sum(channels)} channels"
+        )
+    scales = mean.new_tensor(deviations).reciprocal().split(channels)
+    parts = [
+        scale.view(1, -1, *[1] * (len(shape) - 1)).expand(1, *shape or (1,))
+        for scale, shape in zip(scales, shapes, strict=True)
+    ]
+    return parts[0].reshape(1, *mean.shape[1:]) if layout is None else layout.joined(parts)
+
+
+def _by_channel(groups: Sequence[Tensor]) -> list[Tensor]:
+    return [group if group.ndim > 1 else group[:, None] for group in groups]
 
 
 def _log_variances(a: Posterior, b: Posterior) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaeaudit import extensions
 from vaeaudit.attacks import Penalty, Strengths
 from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.code_identity import version
@@ -30,7 +30,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """The settings of an audit, but for its number of pairs."""
     settings = {
-        **asdict(spec), "strengths_given": _plain_setting(strengths), "divergence": divergence,
+        **spec.settings(), "strengths_given": _plain_setting(strengths), "divergence": divergence,
         "penalty": penalty, "bounds": list(subject.bounds), "scale": subject.scale, "labels": data.labels is not None,
         "images": len(data), "precision": precision,
     }  # fmt: skip
@@ -43,9 +43,9 @@ def _plain_setting(value: Any) -> Any:
 
 
 def versions_of(subject: Autoencoder) -> dict[str, str]:
-    """Versions of what computes the figures, and of the libraries that the model comes from."""
+    """Versions of what computes the figures, of the plugins, and of the libraries that the model comes from."""
     return {
-        **subject.libraries(), "vaeaudit": version("vaeaudit"), "torch": str(torch.__version__), "numpy": np.__version__,
+        **extensions.active().versions(), **subject.libraries(), "vaeaudit": version("vaeaudit"), "torch": str(torch.__version__), "numpy": np.__version__,
         "scipy": version("scipy"), "python": platform.python_version(),
     }  # fmt: skip
 

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from vaeaudit import zoo
-from vaeaudit.adapters import wrap
+from vaeaudit.adapters import load_pythae, wrap
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.config import AuditFile
 from vaeaudit.errors import AuditError, OptionError
 from vaeaudit.files import read_arrays
 from vaeaudit.memory import machine_bytes
 
-ZOO = "zoo:"
+ZOO, PYTHAE = "zoo:", "pythae:"
 _SHOWN = 10
 _DATASET_KEYS: dict[str, type] = {"torchvision": str, "root": str, "train": bool, "download": bool}
 _DATASET = '{ torchvision = "MNIST", root = "data" }'
@@ -38,10 +38,10 @@ def load_model(file: AuditFile) -> Autoencoder:
     """
     if file.model.startswith(ZOO):
         found: Any = zoo.load(file.model.removeprefix(ZOO))
+    elif file.model.startswith(PYTHAE):
+        found = load_pythae(file.folder / file.model.removeprefix(PYTHAE))
     else:
-        found = _made(file.model, file.folder, "model", '"package.module:name" or "zoo:NAME"')
-    if isinstance(found, tuple) and len(found) == 2:
-        found = Autoencoder(*found)
+        found = _made(file.model, file.folder, "model", '"package.module:name", "zoo:NAME" or "pythae:FOLDER"')
     return wrap(found, file.bounds, scale=file.scale, name=file.name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -23,10 +24,16 @@ from vaeaudit.identity import environment_of
 from vaeaudit.measurements.bench import Bench, Progress
 from vaeaudit.memory import release_cached
 from vaeaudit.probe import Probe
+from vaeaudit.processes.ranks import Ranks
 from vaeaudit.report.model import AuditReport
-from vaeaudit.report.provenance import Provenance
+from vaeaudit.report.provenance import Provenance, Work
 from vaeaudit.run import Run
 from vaeaudit.spec import Spec
+
+_REMEDY = (
+    "start the same audit everywhere: the same weights and code, the same images in the same order, the same settings, "
+    "versions and number of threads (OMP_NUM_THREADS), on machines of one kind"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,24 +94,40 @@ class Plan:
 
     def report(
         self, pairs: int | None = None, *, checkpoint: str | os.PathLike[str] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | None = None, ranks: Ranks | None = None,
     ) -> AuditReport:  # fmt: skip
         """Measure the first pairs.
 
         Args:
             pairs: how many, from `pairs` to `most_pairs`; None takes `pairs`.
             checkpoint: folder in which finished rows are kept, for a later process that plans the same.
-            progress: called as `progress(measurement, finished, total)`.
+            progress: called as `progress(measurement, finished, total)`, in the first of several processes.
+            ranks: the processes that share the measurements, see `vaeaudit.together`; each has planned the same, and
+                each returns the same report.
 
         Raises:
             OptionError: more pairs than planned, or fewer than those that chose the series.
             ModelError: the model has changed since it was planned, or returns non-finite values.
+            RanksError: the processes have not planned the same, or another one has failed or is gone.
         """
         count = self._checked(pairs)
+        ranks = Ranks() if ranks is None else ranks
+        ranks.agree(self._facts(count), _REMEDY)
         with self._copies() as copies, self.subject.at_rest(self.seed):
             if self.subject.fingerprint() != self.identity["weights"]:
                 raise ModelError("the model's weights have changed since the audit was planned; plan it again")
-            return self._run(count, checkpoint, progress or _silent, copies).report()
+            shown = progress if progress is not None and ranks.first else _silent
+            report = self._run(count, checkpoint, shown, copies, ranks).report()
+        return _of_all(report, ranks)
+
+    def _facts(self, count: int) -> dict[str, object]:
+        """What must be alike in all processes that share the measurements, down to how their machines round."""
+        cuda = self.device.type == "cuda"
+        kind = torch.cuda.get_device_name(self.device) if cuda else torch.backends.cpu.get_cpu_capability()
+        return {
+            **self.identity, "pairs to measure": count, "strengths": self.series.tolist(), "kind of machine": kind,
+            "threads": 0 if cuda else torch.get_num_threads(),
+        }  # fmt: skip
 
     @contextlib.contextmanager
     def _copies(self) -> Iterator[list[Autoencoder]]:
@@ -134,11 +157,12 @@ class Plan:
         return int(count)
 
     def _run(
-        self, count: int, folder: str | os.PathLike[str] | None, progress: Progress, copies: list[Autoencoder]
-    ) -> Run:
+        self, count: int, folder: str | os.PathLike[str] | None, progress: Progress, copies: list[Autoencoder],
+        ranks: Ranks,
+    ) -> Run:  # fmt: skip
         rows_of = ("weights", "code", "behaviour", "versions", "dtype", "device_type", "bounds", "scale", "seed")
         key = {name: self.identity[name] for name in rows_of}
-        checkpoint = Checkpoint(folder, key, self._memory)
+        checkpoint = Checkpoint(folder, key, self._memory, ranks)
         bench, *crew = (
             Bench(
                 ae=ae, data=self.data, images=pixels_of(self.data, ae.bounds, device),
@@ -165,6 +189,22 @@ class Plan:
     def _environment(self) -> dict[str, str]:
         several = {"devices": str(1 + len(self.crew))} if self.crew else {}
         return {**environment_of(self.subject, self.device), **several}
+
+
+def _of_all(report: AuditReport, ranks: Ranks) -> AuditReport:
+    """The report that all processes return: what it took is what they took together, timed by the first."""
+    own = dataclasses.asdict(report.provenance)
+    told = {name: own[name] for name in ("seconds", "environment", "work")}
+    heard: list[dict[str, Any]] = [json.loads(text) for text in ranks.meet(json.dumps(told).encode())]
+    work = {
+        name: Work(
+            model_seconds=round(sum(one["work"][name]["model_seconds"] for one in heard), 3),
+            gradients=sum(one["work"][name]["gradients"] for one in heard),
+        )
+        for name in report.provenance.work
+    }
+    first = {name: heard[0][name] for name in ("seconds", "environment")}
+    return dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, **first, work=work))
 
 
 def pixels_of(data: Images, bounds: tuple[float, float], device: torch.device) -> Tensor:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor
 
-from vaeaudit import health
+from vaeaudit import extensions, health
 from vaeaudit.measurements.activity import activity
 from vaeaudit.measurements.bench import Bench
 from vaeaudit.measurements.certificates import certificates
-from vaeaudit.measurements.curves import findings_of, gallery_of, headline_of, resolved_curves
+from vaeaudit.measurements.curves import findings_of, headline_of, resolved_curves
 from vaeaudit.measurements.damage import damage
+from vaeaudit.measurements.gallery import gallery_of
 from vaeaudit.measurements.local import local_prediction
+from vaeaudit.measurements.plugin_checks import plugin_findings
+from vaeaudit.measurements.plugin_scores import plugin_scores, spoiled_too
 from vaeaudit.measurements.second_look import second_look
 from vaeaudit.measurements.spectra import spectra
 from vaeaudit.measurements.worst_case import worst_case
@@ -25,6 +28,7 @@ from vaeaudit.meter import Meter, metered
 from vaeaudit.probe import Probe, answers, drift_since
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.damage import Damage
+from vaeaudit.report.extension import ExtensionScore
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
 from vaeaudit.report.model import AuditReport
@@ -60,7 +64,8 @@ class Run:
         bench, deterministic = self.bench, self.probed.deterministic_code
         seconds, work = dict(self.provenance.seconds), dict(self.provenance.work)
         timed = functools.partial(_timed, seconds, work)
-        before = answers(bench.ae, bench.images)
+        asked = bench.images[: bench.spec.probed]
+        before = answers(bench.ae, asked)
         with timed("activity"):
             active = activity(bench)
         with timed("targeted attack"):
@@ -77,16 +82,28 @@ class Run:
             worst, of_family = worst_case(bench, tradeoff.curves, damaged, deterministic)
         with timed("certificates"):
             certified, of_certificates = certificates(bench, tradeoff.curves, damaged)
-        drift = max(self.probed.drift, drift_since(before, bench.ae, bench.images))
+        drift = max(self.probed.drift, drift_since(before, bench.ae, asked))
         findings = [*self._of_model(drift), *findings_of(tradeoff), *of_spectra, *of_damage, *of_attacks, *of_family]
         findings.extend(of_certificates)
+        extra, of_plugins = self._of_plugins(timed)
+        findings = [*spoiled_too(findings, extra), *of_plugins]
         report = AuditReport(
             name=bench.ae.name, **headline_of(tradeoff.curves), damage=damaged,
             encoder=rooms.get("encoder"), decoder=rooms.get("decoder"), round_trip=rooms.get("round_trip"),
-            local=local, worst_case=worst, certificates=certified, curves=tradeoff.curves, health=health.described(_each_once(findings), self.suppress), gallery=gallery_of(bench, tradeoff),
+            local=local, worst_case=worst, certificates=certified, extensions=extra, curves=tradeoff.curves, health=health.described(_each_once(findings), self.suppress), gallery=gallery_of(bench, tradeoff, deterministic),
             provenance=dataclasses.replace(self.provenance, seconds=seconds, work=work),
         )  # fmt: skip
-        return _distrust(report)
+        seen = health.described(plugin_findings(report), self.suppress)
+        return _distrust(dataclasses.replace(report, health=(*report.health, *seen)))
+
+    def _of_plugins(
+        self, timed: Callable[[str], AbstractContextManager[None]]
+    ) -> tuple[tuple[ExtensionScore, ...], list[health.Finding]]:
+        """Scores of plugins, and what speaks against them; no time is noted where there are none."""
+        if not extensions.active().scores():
+            return (), []
+        with timed("scores of plugins"):
+            return plugin_scores(self.bench)
 
     def _of_model(self, drift: float) -> list[health.Finding]:
         probed, pairs = self.probed, len(self.bench.pairs)
@@ -97,7 +114,7 @@ class Run:
             saturated_outputs=probed.saturated_outputs, zero_gradients=probed.zero_gradients,
         )  # fmt: skip
         few = [health.finding_few_samples(pairs, SMALLEST_SAMPLE)] if pairs < SMALLEST_SAMPLE else []
-        return [*findings, *few]
+        return [*findings, *few, *health.findings_of_spec(self.bench.spec.shortened, self.bench.spec.second_looks)]
 
 
 def _each_once(findings: list[health.Finding]) -> list[health.Finding]:
@@ -135,6 +152,8 @@ def _distrust(report: AuditReport) -> AuditReport:
             return GeometryScores(**parts)
         if isinstance(value, Damage):
             return value.distrusted() if doubted("damage") else value
+        if name == "extensions":
+            return tuple(one.distrusted() if doubted(one.name) else one for one in value)
         if isinstance(value, Certified):
             return value.distrusted() if doubted("certified_distortion") else value
         if isinstance(value, (LocalPrediction, WorstCase)):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from vaeaudit.errors import OptionError
 
@@ -39,6 +40,12 @@ class Spec:
         certified_through: "encoder" for the distortion alone, "decoder" for damage and margin over all inputs too,
             "budgets" for all bounds in balls.
         certificate_work: multiply-adds that all this may take, about; a model that takes more is not certified.
+        rounds: most polishes of a problem of the targeted attack.
+        probed: images, and as many under noise, at which the model is probed.
+        asked: times that a probe asks the model the same.
+        varied: most images behind the variance of the posterior means.
+        shortened: what was cut down for a model too costly for the preset, and why (`vaeaudit.affording`); empty if
+            nothing was.
     """
 
     pairs: int
@@ -65,6 +72,16 @@ class Spec:
     certified_balls: int
     certified_through: str
     certificate_work: int
+    rounds: int = 8
+    probed: int = 32
+    asked: int = 8
+    varied: int = 10**6
+    shortened: str = ""
+
+    def settings(self) -> dict[str, Any]:
+        """As builtin values, by name; what has a default is left out where it has it."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
     def grown(self, pairs: int) -> Spec:
         """For more pairs than the preset's, images of the other measurements and their budget in proportion."""

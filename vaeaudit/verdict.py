@@ -10,9 +10,9 @@ from vaeaudit.digits import spelled
 from vaeaudit.errors import OptionError
 from vaeaudit.intervals import fewest
 from vaeaudit.samples import check_level
-from vaeaudit.score_names import direction_of, full_name, range_of, short_name, statistic_of
 from vaeaudit.score_names import PAIR_SCORES as PAIR_SCORES
 from vaeaudit.score_names import counted as counted
+from vaeaudit.score_names import direction_of, full_name, range_of, short_name, statistic_of
 from vaeaudit.statistics import CONFIDENCE, Estimate
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]

@@ -17,7 +17,8 @@ _ROUGH: dict[Penalty, float] = {"l2_squared": 1e-2, "l2": 1e-4}
 """Tolerance of the paths. An unsquared norm bends where it is least, and rough paths end far from its minima."""
 _FOLLOWED = 4
 """Most strengths that are followed one after the other."""
-_ROUNDS = 8
+ROUNDS = 8
+"""Most polishes of a strength, each from a better candidate that another one's polish has brought."""
 _IMPROVEMENT = 1e-4
 
 
@@ -43,6 +44,7 @@ class SeriesSearch:
         seed: of these.
         precision: in which the paths are followed.
         solver: settings of the polish.
+        rounds: most polishes of a strength.
     """
 
     ae: Autoencoder
@@ -51,6 +53,7 @@ class SeriesSearch:
     seed: int
     precision: Precision | None
     solver: BoxLBFGS
+    rounds: int = ROUNDS
 
     def solve(self, objective: Penalised, targets: Tensor) -> Followed:
         """Follow the series from all starts, then polish the best point at each strength."""
@@ -63,7 +66,7 @@ class SeriesSearch:
             disagreement=_disagreement(values[:2]), evaluations=evaluations,
         )  # fmt: skip
         todo = torch.ones_like(found.converged)
-        for _ in range(_ROUNDS):
+        for _ in range(self.rounds):
             self._polish(objective, found, todo)
             better, lowest = self._best(objective, found.points)
             todo = lowest < found.values - _IMPROVEMENT * found.values.abs()

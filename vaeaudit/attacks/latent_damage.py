@@ -15,8 +15,8 @@ from vaeaudit.attacks.measuring import figure, finished
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.divergences import divergence_named
 
-_LOCAL = {"mean_l2": "mean", "wasserstein": "wasserstein"}
-"""Metrics that divergences are the squared distances of nearby; all others are Fisher's."""
+_LOCAL = {"mean_l2": "mean", "channel_normalised_l2": "mean", "wasserstein": "wasserstein"}
+"""Metrics that divergences are the squared distances of nearby, but for the scales of channels; all others are Fisher's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def latent_damage(
     with ae.at_rest(seed):
         posteriors = ae.posteriors(images)
         name, measure = divergence_named(divergence, deterministic=posteriors.log_variance is None)
-    metric = "mean" if posteriors.log_variance is None else _LOCAL.get(name, "fisher")
+    metric = "mean" if posteriors.log_variance is None else _LOCAL.get(name.partition(":")[0], "fisher")
     begin = started(ae, images, radii, starts, metric, restarts, seed)
     with ae.at_rest(seed):
         goal = LatentGoal(autoencoder=ae, originals=images, posteriors=posteriors, divergence=measure)

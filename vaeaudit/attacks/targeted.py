@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit.attacks.aims import Aim, Aimed, aimed, checked_pairs
-from vaeaudit.attacks.following import Followed, SeriesSearch
+from vaeaudit.attacks.following import ROUNDS, Followed, SeriesSearch
 from vaeaudit.attacks.goals import Likelihood
 from vaeaudit.attacks.penalised import Penalised, Penalty
 from vaeaudit.attacks.strengths import Strengths, series_of
@@ -79,6 +79,7 @@ def targeted(
     restarts: int = 0,
     precision: Precision | None = None,
     solver: BoxLBFGS | None = None,
+    rounds: int = ROUNDS,
 ) -> TargetedAttack:
     """Move each original's posterior, or its reconstruction, onto its target's with the smallest distortion.
 
@@ -108,6 +109,7 @@ def targeted(
         precision: in which the rough solutions are looked for, see `Autoencoder.evaluated_in`; they are polished, and
             everything is measured, in the model's own.
         solver: settings of the optimiser; by default `SOLVER`.
+        rounds: most polishes of a strength, at least 1; another one's solution may be the better start for the next.
 
     Raises:
         DataError: originals and targets do not match.
@@ -117,14 +119,17 @@ def targeted(
     """
     if restarts < 0:
         raise OptionError(f"restarts expects 0 or more, got {restarts}")
+    if rounds < 1:
+        raise OptionError(f"rounds expects 1 or more, got {rounds}")
     originals, targets = checked_pairs(ae, originals, targets)
     with ae.at_rest(seed):
         goals = aimed(ae, originals, targets, aim, divergence, likelihood=likelihood, samples=samples, seed=seed)
         objective = _penalised(goals, targets, penalty)
         series = series_of(strengths, objective, targets)
         search = SeriesSearch(
-            ae=ae, series=series, restarts=restarts, seed=seed, precision=precision, solver=solver or SOLVER
-        )
+            ae=ae, series=series, restarts=restarts, seed=seed, precision=precision, solver=solver or SOLVER,
+            rounds=rounds,
+        )  # fmt: skip
         chunks = torch.arange(len(originals), device=originals.device).split(pairs_at_once(originals, len(series)))
         parts = []
         for rows in chunks:

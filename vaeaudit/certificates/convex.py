@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit.certificates.refusal import NotCertifiedError
+from vaeaudit.divergences import CHANNEL_NORMALISED
 from vaeaudit.latent import Scale
 
 _PATH = 12
@@ -89,6 +90,8 @@ def convex_divergence(name: str, target: Tensor, units: int, scale: Scale | None
     if name in ("mean_l2", "wasserstein"):
         spread = _squares if name == "wasserstein" and scale == "std" else None
         return Divergence(target=target, units=units, mean_weight=plain, second=spread)
+    if name.startswith(CHANNEL_NORMALISED):
+        raise NotCertifiedError(f"not certified: bounds of {CHANNEL_NORMALISED} are not known here; use 'mean_l2'")
     if scale is None:
         raise NotCertifiedError(f"not certified: divergence {name!r} needs a posterior's spread")
     variance = {"log_variance": second.exp, "variance": second.clone, "std": second.square}[scale]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,13 +13,15 @@ from torch import Tensor
 from vaeaudit.attacks.objective import gradient_of
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.errors import AuditError, EncoderOutputError, GradientError, ModelError
+from vaeaudit.geometry.budget import in_chunks
 from vaeaudit.latent import Posterior
 
 _BATCH = 8
 _TRIED = 32
 _SEED = 20_231
 _CALLS = 8
-"""Times that the model is asked the same, with other calls in between."""
+_TOGETHER = 2**20
+"""Input elements of a batch: of large images fewer are looked at together, and two still, for they must not mix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +54,15 @@ class Probe:
     behaviour: str
 
 
-def probe(ae: Autoencoder, images: Tensor) -> Probe:
+def probe(ae: Autoencoder, images: Tensor, *, tried: int = _TRIED, calls: int = _CALLS) -> Probe:
     """Try the model on a few images, at rest.
 
     Args:
         ae: the model, at rest.
         images: `(n, *event)` on the model's device; the first few are used.
+        tried: images, and as many under noise, whose codes and reconstructions make up the behaviour; at most 8 of
+            them for all else, and two at least.
+        calls: times that the model is asked the same, with other calls in between.
 
     Raises:
         EncoderOutputError: the encoder's output is ambiguous.
@@ -64,32 +70,38 @@ def probe(ae: Autoencoder, images: Tensor) -> Probe:
         GradientError: no gradient, or a non-finite one, flows from the latents to the input or
             from the reconstruction to the latents.
     """
-    tried, images = images[:_TRIED], images[:_BATCH]
+    shown, images = images[:tried], _few(images[:tried])
     with torch.no_grad():
         posterior = ae.examine(images)
         _check_posterior(posterior, images)
         reconstruction = _decoded(ae, posterior, images)
         again, decoded_again = ae.encode(images), ae.decode(posterior.mean)
         alone = ae.encode(images[:1])
-    _check_decoder_gradient(ae, posterior.mean)
+    at_once = max(1, _TOGETHER // images[0].numel())
+    in_chunks(partial(_check_decoder_gradient, ae), posterior.mean, at_once)
     return Probe(
         latent_shape=tuple(posterior.mean.shape[1:]),
         deterministic_code=posterior.log_variance is None,
         encoder_noise=_difference(posterior.mean, again.mean),
         decoder_noise=_difference(reconstruction, decoded_again),
-        drift=drift_since(answers(ae, images), ae, images, _CALLS),
+        drift=drift_since(answers(ae, images), ae, images, calls),
         batch_dependence=_difference(posterior.mean[:1], alone.mean),
         outside_bounds=_share_outside(reconstruction, ae.bounds),
         saturated_outputs=_share_on_bounds(reconstruction, ae.bounds),
-        zero_gradients=_zero_gradients(ae, images),
-        behaviour=_behaviour(ae, tried),
+        zero_gradients=_zero_gradients(ae, images, at_once),
+        behaviour=_behaviour(ae, shown, tried),
     )
+
+
+def _few(images: Tensor) -> Tensor:
+    """The first images, as many as are looked at together."""
+    return images[: min(_BATCH, max(2, _TOGETHER // images[0].numel()))]
 
 
 def answers(ae: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
     """Codes and reconstructions of a few images."""
     with torch.no_grad():
-        code = ae.encode(images[:_BATCH]).mean
+        code = ae.encode(_few(images)).mean
         return code, ae.decode(code)
 
 
@@ -104,12 +116,15 @@ def drift_since(before: tuple[Tensor, Tensor], ae: Autoencoder, images: Tensor, 
     return largest
 
 
-def _behaviour(ae: Autoencoder, images: Tensor) -> str:
+def _behaviour(ae: Autoencoder, images: Tensor, tried: int) -> str:
     """SHA-256 of what the model makes of images, and of as many as are tried under noise, in small batches."""
-    noisy = _under_noise(images, ae.bounds)
+    noisy = _under_noise(images, ae.bounds, tried)
     with torch.no_grad():
         outputs = [
-            output for inputs in (images, noisy) for batch in inputs.split(_BATCH) for output in _outputs(ae, batch)
+            output
+            for inputs in (images, noisy)
+            for batch in inputs.split(len(_few(inputs)))
+            for output in _outputs(ae, batch)
         ]
     return _digest(*outputs)
 
@@ -123,10 +138,10 @@ def _outputs(ae: Autoencoder, images: Tensor) -> tuple[Tensor, ...]:
         return ()
 
 
-def _under_noise(images: Tensor, bounds: tuple[float, float]) -> Tensor:
+def _under_noise(images: Tensor, bounds: tuple[float, float], tried: int) -> Tensor:
     """Images under uniform noise as wide as the input range, in the bounds: no input stays as it is in all data."""
     low, high = bounds if math.isfinite(bounds[1] - bounds[0]) else (float(images.min()), float(images.max()))
-    images = images[torch.arange(_TRIED, device=images.device) % len(images)]
+    images = images[torch.arange(tried, device=images.device) % len(images)]
     uniform = torch.rand(images.shape, generator=torch.Generator().manual_seed(_SEED), dtype=torch.float64)
     noise = (high - low) * (2 * uniform - 1)
     return (images + noise.to(images)).clamp(*bounds)
@@ -220,7 +235,13 @@ def _check_decoder_gradient(ae: Autoencoder, latents: Tensor) -> None:
         )
 
 
-def _zero_gradients(ae: Autoencoder, images: Tensor) -> float:
+def _zero_gradients(ae: Autoencoder, images: Tensor, at_once: int) -> float:
+    zero = torch.cat(in_chunks(partial(_without_gradient, ae), images, at_once))
+    return float(zero.double().mean())
+
+
+def _without_gradient(ae: Autoencoder, images: Tensor) -> Tensor:
+    """At which images no code moves, `(images,)`."""
     inputs = images.detach().requires_grad_()
     mean = ae.encode(inputs).mean
     weights = torch.linspace(1, 2, mean[0].numel(), device=mean.device, dtype=mean.dtype)
@@ -229,5 +250,4 @@ def _zero_gradients(ae: Autoencoder, images: Tensor) -> float:
         raise GradientError(
             "the gradient of the posterior mean holds NaN or infinite values; a sqrt, log or norm at zero?"
         )
-    zero = gradient.abs().amax(1) == 0
-    return float(zero.double().mean())
+    return gradient.abs().amax(1) == 0

@@ -8,7 +8,7 @@ import pytest
 from torch import distributed
 
 from vaeaudit.errors import RanksError
-from vaeaudit.handshake import agreed_word
+from vaeaudit.processes.handshake import agreed_word
 
 
 def _all_at_once(store: distributed.HashStore, size: int) -> list[str]:

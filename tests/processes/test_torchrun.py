@@ -10,7 +10,7 @@ import torch
 
 from vaeaudit import process_group
 from vaeaudit.errors import OptionError
-from vaeaudit.torchrun import Attempt, placed, take_own_gpu
+from vaeaudit.processes.torchrun import Attempt, placed, take_own_gpu
 
 SECOND_OF_FOUR = {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
 ONE_A_MACHINE = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}

@@ -13,8 +13,8 @@ import torch
 from torch import distributed
 
 from vaeaudit.errors import OptionError, RanksError
-from vaeaudit.handshake import agreed_word
-from vaeaudit.ranks import Line, Ranks
+from vaeaudit.processes.handshake import agreed_word
+from vaeaudit.processes.ranks import Line, Ranks
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeaudit.errors import RanksError
-from vaeaudit.ranks import Ranks
+from vaeaudit.processes.ranks import Ranks
 
 Arrays = dict[str, NDArray[Any]]
 _OF = "rows of "

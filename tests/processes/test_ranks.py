@@ -13,8 +13,8 @@ import pytest
 
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.errors import DataError, RanksError
-from vaeaudit.ranks import Ranks
-from vaeaudit.sharing import packed, unpacked
+from vaeaudit.processes.ranks import Ranks
+from vaeaudit.processes.sharing import packed, unpacked
 
 T = TypeVar("T")
 PATIENCE = 60.0
