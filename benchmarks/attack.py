@@ -1,6 +1,6 @@
 """The targeted attack against other ways to the same thing, side by side in one run.
 
-    python benchmarks/attack.py [scipy art loops overhead scaling] [--data DIR] [--write docs/benchmarks.md]
+    python benchmarks/attack.py [scipy art loops overhead scaling scale] [--data DIR] [--write docs/benchmarks.md]
 
 All parts by default, one markdown table each. Every part warms up, then lets the ways take turns, and quotes
 medians with the least and the largest. `--data` is a folder with MNIST as torchvision keeps it; without it the
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from attacking import art_toolbox, loops, overhead, scaling, scipy_lbfgsb
+from attacking import art_toolbox, loops, overhead, scale, scaling, scipy_lbfgsb
 from attacking.common import Settings, machine
 
 PARTS: dict[str, Callable[[Settings], str]] = {
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[Settings], str]] = {
     "loops": loops.run,
     "overhead": overhead.run,
     "scaling": scaling.run,
+    "scale": scale.run,
 }
 
 

@@ -167,10 +167,32 @@ def test_the_gallery_shows_adversarials_inside_the_bounds_at_their_distortion(re
     assert gallery is not None
     assert gallery.adversarials.min() >= 0
     assert gallery.adversarials.max() <= 1
-    moved = np.linalg.norm((gallery.adversarials - gallery.originals[:, None]).reshape(6, -1, 784), axis=2)
-    spans = np.linalg.norm((gallery.originals - gallery.targets).reshape(6, -1), axis=1)
+    moved = np.linalg.norm((gallery.adversarials - gallery.originals[:, None]).reshape(len(gallery.pairs), -1, 784), axis=2)
+    spans = np.linalg.norm((gallery.originals - gallery.targets).reshape(len(gallery.pairs), -1), axis=1)
     expected = report.curves.distortion[gallery.pairs][:, gallery.strengths]
     np.testing.assert_allclose(moved / spans[:, None], expected, rtol=1e-4)
+
+
+def test_the_gallery_shows_what_the_untargeted_attack_did_at_every_budget(report: vaeaudit.AuditReport) -> None:
+    assert report.gallery is not None
+    assert report.damage is not None
+    shown = report.gallery.untargeted
+    assert shown is not None
+    np.testing.assert_array_equal(shown.images, report.damage.images[: len(shown.images)])
+    np.testing.assert_array_equal(shown.displacement, report.damage.displacement[: len(shown.images)])
+    moved = (shown.adversarials - shown.originals[:, None]).reshape(*shown.displacement.shape, -1)
+    assert (np.linalg.norm(moved, axis=2) <= shown.radii * (1 + 1e-5)).all()
+    changed = (shown.reconstructions - shown.original_reconstructions[:, None]).reshape(*shown.displacement.shape, -1)
+    np.testing.assert_allclose(np.linalg.norm(changed, axis=2), shown.displacement, rtol=1e-4)
+
+
+def test_the_table_of_pairs_has_their_distances_and_labels(report: vaeaudit.AuditReport, digits: Any) -> None:
+    curves, (images, labels) = report.curves, digits
+    assert curves.spans is not None
+    spans = (images[curves.originals] - images[curves.targets]).flatten(1).norm(dim=1).numpy()
+    np.testing.assert_allclose(curves.spans, spans, rtol=1e-5)
+    expected = np.stack([labels[curves.originals], labels[curves.targets]], axis=1)
+    np.testing.assert_array_equal(curves.labels, expected)
 
 
 def test_damage_grows_with_the_budget_and_is_damage_per_radius_as_gain(report: vaeaudit.AuditReport) -> None:

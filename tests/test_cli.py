@@ -6,11 +6,13 @@ import contextlib
 import dataclasses
 import importlib
 import itertools
+import json
 import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ import numpy as np
 import pytest
 
 import vaeaudit
-from vaeaudit import AuditReport, cli, commands, zoo
+from vaeaudit import AuditReport, cli, zoo
+from vaeaudit.commands import progress, reading, statuses
 from vaeaudit.errors import DataError
 from vaeaudit.health import Finding
 from vaeaudit.report.model import HTML_NAME, JSON_NAME
@@ -197,7 +200,7 @@ def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == f"vaeaudit {metadata.version('vaeaudit')}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["check"], ["show"], ["compare"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["check"], ["show"], ["compare"], ["leaderboard"]])
 def test_help_fits_eighty_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
@@ -276,6 +279,27 @@ def test_run_exits_with_the_verdict_on_its_thresholds(stub: Audit, bar: float, s
     assert cli.main(["run", "audit.toml", "--quiet"]) == status
 
 
+def test_run_tells_github_what_it_found_and_at_which_line(stub: Audit) -> None:
+    Path("audit.toml").write_text(ZOO_TOML + "[thresholds]\nauddc = { at_least = 0.4 }\nhinge = { at_least = 0.6 }\n")
+    assert cli.main(["run", "audit.toml", "--summary", "summary.md", "--sarif", "out.sarif"]) == 1
+    assert "1 FAIL, 1 PASS" in Path("summary.md").read_text()
+    results = json.loads(Path("out.sarif").read_text())["runs"][0]["results"]
+    (failed,) = [result for result in results if result["ruleId"].startswith("bar/")]
+    where = failed["locations"][0]["physicalLocation"]
+    assert (failed["ruleId"], where["artifactLocation"]["uri"], where["region"]["startLine"]) == (
+        "bar/hinge",
+        "audit.toml",
+        5,
+    )
+
+
+def test_run_without_thresholds_still_sums_up(stub: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    Path("audit.toml").write_text(ZOO_TOML)
+    assert cli.main(["run", "audit.toml", "--quiet"]) == 0
+    assert Path("summary.md").read_text().startswith("## Robustness of ")
+
+
 def test_quiet_prints_verdicts_only(stub: Audit, capsys: pytest.CaptureFixture[str]) -> None:
     Path("audit.toml").write_text(ZOO_TOML + "[thresholds]\nhinge.at_least = 0.3\n")
     cli.main(["run", "audit.toml"])
@@ -329,8 +353,8 @@ def test_a_crash_is_never_the_status_of_a_failed_bar(
     def crash(path: Path) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(commands, "load", crash)
-    assert cli.main(["check", str(saved), "--at-least", "hinge=0.1"]) == commands.USAGE
+    monkeypatch.setattr(reading, "load", crash)
+    assert cli.main(["check", str(saved), "--at-least", "hinge=0.1"]) == statuses.USAGE
     assert "RuntimeError: a bug" in capsys.readouterr().err
 
 
@@ -376,21 +400,25 @@ def _on_terminal(arguments: list[str]) -> str:
     """What a command that passes shows on a standard error that is a terminal."""
     pty = pytest.importorskip("pty")
     mine, theirs = pty.openpty()
-    os.set_blocking(mine, False)
-    with os.fdopen(theirs, "w") as stream, contextlib.redirect_stderr(stream):
-        assert cli.main(arguments) == 0
-        stream.flush()
-        try:
-            return os.read(mine, 2**16).decode()
-        except BlockingIOError:
-            return ""
-        finally:
-            os.close(mine)
+    with ThreadPoolExecutor(1) as reader:  # a terminal that nobody reads would soon hold up who writes to it
+        seen = reader.submit(_read_until_closed, mine)
+        with os.fdopen(theirs, "w") as stream, contextlib.redirect_stderr(stream):
+            assert cli.main(arguments) == 0
+    return seen.result().decode()
+
+
+def _read_until_closed(terminal: int) -> bytes:
+    """All that is written to a terminal, in pieces that may end within a character."""
+    pieces = []
+    with os.fdopen(terminal, "rb", buffering=0) as stream, contextlib.suppress(OSError):  # how Linux says it is closed
+        while piece := stream.read(2**16):
+            pieces.append(piece)
+    return b"".join(pieces)
 
 
 def test_a_terminal_shows_progress_and_is_left_clean(stub: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(commands, "_PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
     stub.shown, stub.steps = True, (("targeted attack", 25, 50),)
     seen = _on_terminal(["demo"])
     assert "targeted attack" in seen
@@ -404,7 +432,7 @@ def test_a_terminal_stays_empty_if_quiet_or_quick(
     stub: Audit, monkeypatch: pytest.MonkeyPatch, patience: float, arguments: list[str]
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(commands, "_PATIENCE", patience)
+    monkeypatch.setattr(progress, "_PATIENCE", patience)
     stub.steps = (("targeted attack", 25, 50),)
     assert _on_terminal(["demo", *arguments]) == ""
 
@@ -413,7 +441,7 @@ def test_a_pipe_shows_no_progress_even_where_colour_is_forced(
     stub: Audit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(commands, "_PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
     stub.steps = (("targeted attack", 25, 50),)
     assert cli.main(["demo"]) == 0
     assert capsys.readouterr().err == ""
@@ -425,6 +453,7 @@ LIGHT = {
     "check": ["check", "{}", "--at-least", "hinge=0.3"],
     "show": ["show", "{}"],
     "compare": ["compare", "{}", "{}"],
+    "leaderboard": ["leaderboard", "{}"],
 }
 
 

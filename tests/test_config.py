@@ -259,7 +259,7 @@ def test_a_bar_that_makes_no_sense_is_refused_before_anything_is_measured(write:
 
 
 BAD_MODELS = {
-    "{}": 'model expects "package.module:name" or "zoo:NAME", got ',
+    "{}": 'model expects "package.module:name", "zoo:NAME" or "pythae:FOLDER", got ',
     ":model": "model expects ",
     "zoo:nope": "unknown zoo model 'nope'; choose one of mnist-vae",
     "audit_subject_gone:model": "No module named 'audit_subject_gone'; it is looked for on sys.path and in /",

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 import vaeaudit
-from vaeaudit import AuditReport, Autoencoder, commands
+from vaeaudit import AuditReport, Autoencoder
 from vaeaudit.auditing import places_named
+from vaeaudit.commands import audit_options
+from vaeaudit.commands.parser import argument_parser
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.measurements import tradeoff
 
@@ -239,8 +241,8 @@ def test_a_gpu_named_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "devices"), [("all", "all"), ("cuda:0, cuda:1", ["cuda:0", "cuda:1"]), ("cpu", ["cpu"])]
 )
 def test_the_command_line_takes_devices(text: str, devices: Any) -> None:
-    options = commands._parser().parse_args(["demo", "--devices", text])
-    assert commands._asked(options) == {"devices": devices}
+    options = argument_parser().parse_args(["demo", "--devices", text])
+    assert audit_options.asked(options) == {"devices": devices}
 
 
 @pytest.mark.parametrize(
@@ -255,4 +257,4 @@ def test_the_command_line_takes_devices(text: str, devices: Any) -> None:
 def test_the_command_line_goes_before_the_file(
     said: dict[str, Any], asked: list[str], expected: dict[str, Any]
 ) -> None:
-    assert commands._settings(said, commands._parser().parse_args(["demo", *asked])) == expected
+    assert audit_options.over_file(said, argument_parser().parse_args(["demo", *asked])) == expected

@@ -8,6 +8,7 @@ import dataclasses
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -105,7 +106,10 @@ def cost(shape: Shape, settings: Settings, threads: int) -> Cost:
     return Cost(seconds=seconds, peak=peak, evaluations=evaluations)
 
 
-def peak_of(work: Callable[[], attacks.TargetedAttack], device: str) -> tuple[int | None, attacks.TargetedAttack]:
+T = TypeVar("T")
+
+
+def peak_of(work: Callable[[], T], device: str) -> tuple[int | None, T]:
     """How far memory rises above what is in use now, in bytes; None on a CPU without Linux's /proc."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()

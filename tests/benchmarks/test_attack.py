@@ -36,7 +36,7 @@ def subject(module):
     return subjects.small(common.Settings(pairs=3))
 
 
-@pytest.mark.parametrize("part", ["scipy", "loops", "overhead", "scaling"])
+@pytest.mark.parametrize("part", ["scipy", "loops", "overhead", "scaling", "scale"])
 def test_a_part_runs_and_prints_its_table_and_the_machine(part, module, capsys):
     module("attack").main([part, "--tiny", "--device", "cpu"])
     printed = capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_without_art_its_part_says_how_to_install_it(module, monkeypatch, capsys
 def test_an_unknown_part_is_refused(module, capsys):
     with pytest.raises(SystemExit):
         module("attack").main(["scypi"])
-    assert "choose of scipy, art, loops, overhead, scaling" in capsys.readouterr().err
+    assert "choose of scipy, art, loops, overhead, scaling, scale" in capsys.readouterr().err
 
 
 def test_a_block_is_replaced_between_its_markers_and_nowhere_else(module, tmp_path):

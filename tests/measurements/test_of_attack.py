@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import vaeaudit
-from vaeaudit import DataError, attacks
+from vaeaudit import DataError, attacks, curves_of_attack
 from vaeaudit.attacks.targeted import SOLVER
-from vaeaudit.measurements.of_attack import curves_of_attack
 from vaeaudit.spec import PRESETS
 
 STRENGTHS = [1e-3, 1e-2, 0.1, 0.5, 2.0, 20.0]

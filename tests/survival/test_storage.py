@@ -20,8 +20,9 @@ import pytest
 import torch
 
 import vaeaudit
-from vaeaudit import AuditReport, Autoencoder, ModelError, StorageError, cli, commands
+from vaeaudit import AuditReport, Autoencoder, ModelError, StorageError, cli
 from vaeaudit.checkpoint import Arrays, Checkpoint
+from vaeaudit.commands import statuses
 from vaeaudit.files import alone_in, write_atomically
 from vaeaudit.report.codec import equal
 
@@ -242,12 +243,12 @@ def test_a_report_that_cannot_be_saved_does_not_take_the_measurements_with_it(
     monkeypatch.setattr(vaeaudit.auditing, "audit", audited)
     with monkeypatch.context() as patched:
         patched.setattr(AuditReport, "save", full)
-        assert cli.main(["demo", "--output", str(tmp_path / "out"), "--quiet"]) == commands.USAGE
+        assert cli.main(["demo", "--output", str(tmp_path / "out"), "--quiet"]) == statuses.USAGE
     said = capsys.readouterr().err
     assert f"Finished measurements are kept in {tmp_path}/out/partial; the same command goes on from there." in said
     assert "No space left on device" in said
     assert len(list((tmp_path / "out" / "partial").glob("*.npz"))) == 4
-    assert cli.main(["demo", "--output", str(tmp_path / "out"), "--quiet"]) == commands.PASS
+    assert cli.main(["demo", "--output", str(tmp_path / "out"), "--quiet"]) == statuses.PASS
     assert not (tmp_path / "out" / "partial").exists()
 
 
