@@ -167,7 +167,9 @@ def test_the_gallery_shows_adversarials_inside_the_bounds_at_their_distortion(re
     assert gallery is not None
     assert gallery.adversarials.min() >= 0
     assert gallery.adversarials.max() <= 1
-    moved = np.linalg.norm((gallery.adversarials - gallery.originals[:, None]).reshape(len(gallery.pairs), -1, 784), axis=2)
+    moved = np.linalg.norm(
+        (gallery.adversarials - gallery.originals[:, None]).reshape(len(gallery.pairs), -1, 784), axis=2
+    )
     spans = np.linalg.norm((gallery.originals - gallery.targets).reshape(len(gallery.pairs), -1), axis=1)
     expected = report.curves.distortion[gallery.pairs][:, gallery.strengths]
     np.testing.assert_allclose(moved / spans[:, None], expected, rtol=1e-4)
