@@ -150,6 +150,7 @@ _TABLE = (
     Option(name="only", help="run only tests that audit", flag=True),
     Option(name="devices", help='several devices instead of one, or "all"', kind=list, session=False, test=True),
     Option(name="precision", help="in which the attack looks for starting points", session=False, choices=PRECISIONS, test=True),
+    Option(name="work", help="multiply-adds that a costly model's audit may take", kind=float, least=1.0, session=False, test=True),
     Option(name="strengths", help="series of C", kind=object, session=False, test=True),
     Option(name="suppress", help="health checks that are set aside", kind=tuple, session=False, default=(), test=True),
     Option(name="divergence", help="between posteriors", session=False, default="kl", choices=DIVERGENCES, test=True),

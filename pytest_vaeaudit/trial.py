@@ -83,7 +83,7 @@ class Trial:
             model, images, preset=settings["preset"], pairs=settings["pairs"], device=settings["device"],
             seed=self.seed, most_pairs=self._most_wanted(), strengths=settings["strengths"],
             divergence=settings["divergence"], penalty=settings["penalty"], suppress=settings["suppress"],
-            **{name: settings[name] for name in ("devices", "precision") if settings[name] is not None},
+            **{name: settings[name] for name in ("devices", "precision", "work") if settings[name] is not None},
         )  # fmt: skip
         self.identity = {**self.plan.identity, "fingerprint": weights, "environment of the session": dict(environment)}
         self._known = fingerprint is not None or bool(self.plan.identity.get("weights_known", True))

@@ -77,6 +77,41 @@ def test_the_multiply_adds_of_known_layers_are_counted() -> None:
     assert cost_of(_wrapped(Blurred()), _images(64)) == Cost(encoder=3 * 64**2, decoder=3 * 64**2)
 
 
+class Tokens(nn.Module):
+    """A layer over 32 tokens of 64 features, which returns nothing beside them."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(x, x, x) if isinstance(self.layer, nn.MultiheadAttention) else self.layer(x)
+        return out if isinstance(out, Tensor) else out[0]  # type: ignore[no-any-return]
+
+
+_ATTENTION = 4 * 64 * 64 + 2 * 32 * 64
+"""Multiply-adds a token: three projections and the one behind, and twice the product with all tokens."""
+FUSED = {
+    "attention": (lambda: nn.MultiheadAttention(64, 4, batch_first=True), _ATTENTION),
+    "transformer": (lambda: nn.TransformerEncoderLayer(64, 4, 128, batch_first=True), _ATTENTION + 2 * 64 * 128),
+    "LSTM": (lambda: nn.LSTM(64, 32, batch_first=True), 4 * 32 * (64 + 32)),
+    "two LSTMs, both ways": (
+        lambda: nn.LSTM(64, 32, 2, batch_first=True, bidirectional=True), 2 * 2 * 4 * 32 * (64 + 32),
+    ),
+    "GRU": (lambda: nn.GRU(64, 32, batch_first=True), 3 * 32 * (64 + 32)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FUSED)
+def test_what_some_machines_compute_in_one_kernel_counts_as_its_products(kind: str) -> None:
+    make, a_token = FUSED[kind]
+    ae = vaeaudit.Autoencoder(Tokens(make()), nn.Identity())
+    fused = torch.backends.mha.get_fastpath_enabled()
+    with ae.at_rest():
+        assert cost_of(ae, torch.rand(2, 32, 64)).encoder == 32 * a_token
+    assert torch.backends.mha.get_fastpath_enabled() == fused
+
+
 def test_a_model_that_fails_counts_as_nothing_and_the_probe_says_why() -> None:
     ae = vaeaudit.Autoencoder(nn.Linear(784, 20), nn.Linear(21, 784))
     assert cost_of(ae, torch.rand(3, 784)) == Cost(encoder=0, decoder=0)

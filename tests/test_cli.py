@@ -286,11 +286,8 @@ def test_run_tells_github_what_it_found_and_at_which_line(stub: Audit) -> None:
     results = json.loads(Path("out.sarif").read_text())["runs"][0]["results"]
     (failed,) = [result for result in results if result["ruleId"].startswith("bar/")]
     where = failed["locations"][0]["physicalLocation"]
-    assert (failed["ruleId"], where["artifactLocation"]["uri"], where["region"]["startLine"]) == (
-        "bar/hinge",
-        "audit.toml",
-        5,
-    )
+    assert failed["ruleId"] == "bar/hinge"
+    assert (where["artifactLocation"]["uri"], where["region"]["startLine"]) == ("audit.toml", 5)
 
 
 def test_run_without_thresholds_still_sums_up(stub: Audit, monkeypatch: pytest.MonkeyPatch) -> None:

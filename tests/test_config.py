@@ -180,8 +180,8 @@ def test_settings_are_passed_on_and_nothing_is_made_up(write: Write, tmp_path: P
     file = write(preset='"quick"', pairs="6", seed="3", strengths="[0.5, 2]", divergence='"kl"', output='"o"')
     assert file.options == {"preset": "quick", "pairs": 6, "seed": 3, "strengths": [0.5, 2], "divergence": "kl"}
     assert (file.output, file.folder) == (Path("o"), tmp_path)
-    file = write(devices='["cuda:0", "cuda:1"]', precision='"bfloat16"', penalty='"l2"')
-    assert file.options == {"devices": ["cuda:0", "cuda:1"], "precision": "bfloat16", "penalty": "l2"}
+    file = write(devices='["cuda:0", "cuda:1"]', precision='"bfloat16"', penalty='"l2"', work="1e14")
+    assert file.options == {"devices": ["cuda:0", "cuda:1"], "precision": "bfloat16", "penalty": "l2", "work": 1e14}
     assert write().options == {}
     assert write().confidence is None
     assert write(confidence="0.99").confidence == 0.99

@@ -252,6 +252,7 @@ def test_the_command_line_takes_devices(text: str, devices: Any) -> None:
         ({"devices": "all"}, ["--device", "cpu"], {"device": "cpu"}),
         ({"devices": ["cpu", "cpu"]}, [], {"devices": ["cpu", "cpu"]}),
         ({"precision": "tf32"}, ["--precision", "bfloat16"], {"precision": "bfloat16"}),
+        ({"work": 1e15}, ["--work", "1e14"], {"work": 1e14}),
     ],
 )
 def test_the_command_line_goes_before_the_file(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -126,6 +127,23 @@ def bench(measured: tuple[vaeaudit.AuditReport, Bench]) -> Iterator[Bench]:
     """Its bench, with the model at rest."""
     with measured[1].ae.at_rest():
         yield measured[1]
+
+
+def test_checks_can_be_set_aside_before_anything_else_has_asked_for_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    ae = wrap(Linear().eval())
+    monkeypatch.setattr(extensions, "_ACTIVE", [])
+    look = HealthCheck(name="looked", about=ABOUT, look=lambda report: [])
+
+    def loaded(wanted: str | None) -> extensions.Extensions:
+        found = extensions.Extensions()
+        found.register(_made(checks=[look]), "installed")
+        return found
+
+    monkeypatch.setattr(extensions, "_loaded", loaded)
+    try:
+        assert vaeaudit.plan(ae, IMAGES, suppress=("installed.looked",), **OPTIONS).suppress == ("installed.looked",)
+    finally:
+        extensions.active().unregister("installed")
 
 
 # where it is registered
@@ -298,7 +316,11 @@ def test_a_figure_that_cannot_be_makes_the_score_invalid(report: vaeaudit.AuditR
     [
         (lambda ae, images: images.mean(), r"expected one number a row, shape \(6,\)"),
         (lambda ae, images: ["much"] * len(images), "expected one number a row"),
+        (lambda ae, images: torch.complex(images[:, 0, 0, 0], images[:, 0, 0, 1]), "expected one number a row"),
         (lambda ae, images: 1 / 0, "ZeroDivisionError"),
+        (lambda ae, images: sys.exit(0), "SystemExit: 0"),
+        (lambda ae, images: _audit(), r"OptionError: plugin 'mine' \(its-package 1.2\) asks for an audit while"),
+        (lambda ae, images: _shifted(ae, images[:, 0, 0, 0]), r"left the model changed \(weights\)"),
     ],
 )
 def test_a_score_that_fails_names_its_plugin(measure: Any, message: str, bench: Bench) -> None:
@@ -374,6 +396,8 @@ FAULTS: dict[str, tuple[Any, int]] = {
     "another shape": (lambda ae, x, r, n, **_: x[:1], 0),
     "no tensor": (lambda ae, x, r, n, **_: None, 0),
     "whole numbers": (lambda ae, x, r, n, **_: (255 * x).long(), 0),
+    "sparse": (lambda ae, x, r, n, **_: x.to_sparse(), 0),
+    "no values": (lambda ae, x, r, n, **_: x.to("meta"), 0),
     "NaN": (lambda ae, x, r, n, **_: x * torch.nan, 1),
     "too far": (lambda ae, x, r, n, **_: x + 0.11 * (0.5 - x).sign(), 2),
     "out of bounds": (lambda ae, x, r, n, **_: (x - 0.5 * r).where(x == x.amin((1, 2, 3), keepdim=True), x), 3),
@@ -396,6 +420,24 @@ def test_an_attack_cannot_change_the_images_that_it_is_given() -> None:
     before = IMAGES.clone()
     _run(lambda ae, x, r, n, **_: x.zero_())
     assert torch.equal(IMAGES, before)
+
+
+def _shifted(ae: Autoencoder, returned: Tensor) -> Tensor:
+    with torch.no_grad():
+        ae.found.weights()[0].add_(1)
+    return returned
+
+
+def test_neither_can_it_change_the_model() -> None:
+    given: list[Tensor] = []
+
+    def train(ae: Autoencoder, images: Tensor, radius: float, norm: str, **_: Any) -> Tensor:
+        given.append(ae.found.weights()[0])
+        return _shifted(ae, images)
+
+    with pytest.raises(PluginError, match=r"its attack mine.tried ran: ModelError: it left the model changed"):
+        _run(train)
+    assert torch.equal(given[0], Linear().basis)
 
 
 def test_an_attack_that_fails_names_its_plugin() -> None:
@@ -437,6 +479,17 @@ def test_attacks_join_the_worst_case_by_their_names(monkeypatch: pytest.MonkeyPa
 
 def _looking(*seen: Any) -> list[HealthCheck]:
     return [HealthCheck(name="x", about=ABOUT, look=lambda report: seen)]
+
+
+def test_a_check_cannot_change_what_it_looks_at(report: vaeaudit.AuditReport) -> None:
+    def erase(seen: vaeaudit.AuditReport) -> list[Seen]:
+        seen.curves.distortion[...] = 0
+        return []
+
+    before = report.curves.distortion.copy()
+    with registered(checks=[HealthCheck(name="x", about=ABOUT, look=erase)]):
+        assert plugin_findings(report) == []
+    assert np.array_equal(report.curves.distortion, before)
 
 
 def test_what_a_check_affects_is_spoiled_by_its_full_name(report: vaeaudit.AuditReport) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaeaudit import attacks
+from vaeaudit import attacks, extensions
 from vaeaudit.adapters import wrap
 from vaeaudit.affording import WORK, Extent, cost_of, shortened
 from vaeaudit.attacks import Penalty, Strengths
@@ -152,6 +152,7 @@ def plan(
     _check_extent(pairs=pairs, most_pairs=most_pairs, strengths=strengths)
     checked_precision(precision)
     _check_work(work)
+    extensions.active()  # whose checks can be set aside by name
     suppressed = checked_names(suppress)
     subject = wrap(ae)
     training = subject.training_modules()
@@ -268,12 +269,19 @@ def _check_work(work: Any) -> None:
 
 
 def _strengths_asked(strengths: Strengths, spec: Spec) -> int:
-    """How many values of C a series has to begin with."""
+    """How many values of C a series has to begin with; what is no series counts as one value and is refused where it is made."""
     if strengths is None:
         return spec.strengths
     if isinstance(strengths, str):
-        return len(attacks.STRENGTH_SERIES[strengths]()) if strengths in attacks.STRENGTH_SERIES else spec.strengths
-    return len(strengths) if isinstance(strengths, (Sequence, torch.Tensor)) else int(strengths)
+        return len(attacks.STRENGTH_SERIES[strengths]()) if strengths in attacks.STRENGTH_SERIES else 1
+    count = (
+        strengths
+        if isinstance(strengths, (int, np.integer))
+        else len(strengths)
+        if hasattr(strengths, "__len__")
+        else 1
+    )
+    return max(1, int(count))
 
 
 def _divergence_used(subject: Autoencoder, pixels: torch.Tensor, divergence: str, spec: Spec, seed: int) -> str:

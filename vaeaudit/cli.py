@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -23,5 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def console_main() -> None:
-    """Entry point of the `vaeaudit` command."""
+    """Entry point of the `vaeaudit` command.
+
+    What standard output cannot spell, such as the dash of a missing figure in a pipe of Latin-1, is a question mark there.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(main())

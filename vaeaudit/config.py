@@ -23,13 +23,13 @@ _BARS = ("at_least", "at_most")
 _PLAIN: dict[str, tuple[type, ...]] = {
     "model": (str,), "data": (str, dict), "name": (str,), "preset": (str,), "bounds": (list,), "scale": (str,),
     "pairs": (int,), "seed": (int,), "device": (str,), "devices": (str, list), "precision": (str,), "strengths": (str, list, int), "divergence": (str,),
-    "penalty": (str,), "output": (str,), "thresholds": (dict,), "confidence": (float,), "suppress": (list,),
+    "penalty": (str,), "output": (str,), "thresholds": (dict,), "confidence": (float,), "suppress": (list,), "work": (float, int),
 }  # fmt: skip
 _KINDS = {str: "a string", dict: "a table", list: "a list", int: "an integer", float: "a number"}
 _MOST_BYTES = 2**20
 """Of an audit file."""
 _PASSED_ON = (
-    "preset", "pairs", "seed", "device", "devices", "precision", "strengths", "divergence", "penalty", "suppress",
+    "preset", "pairs", "seed", "device", "devices", "precision", "strengths", "divergence", "penalty", "suppress", "work",
 )  # fmt: skip
 
 

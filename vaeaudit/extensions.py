@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +35,9 @@ NONE = "none"
 _SHIPPED = "vaeaudit."
 _TAKEN = frozenset((*score_names.ROOMS, "vaeaudit", NONE))
 _HOOKS = ("recognise", "attacks", "scores", "checks")
+
+
+_AT_WORK: ContextVar[str] = ContextVar("plugin at work", default="")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,18 +71,23 @@ class Plugin:
     def blamed(self, doing: str) -> Iterator[None]:
         """Inside, whatever goes wrong is this plugin's; memory that ran out is not, for who asked may ask for less.
 
+        No audit is measured inside, see `refuse_inside`.
+
         Raises:
             PluginError: something went wrong; says in which plugin, of what version, while doing what.
         """
+        outer = _AT_WORK.set(str(self))
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # an exit with 0 would be taken for a pass
             if type(error).__name__ == "OutOfMemoryError":
                 raise
             raise PluginError(
                 f"{self} failed while {doing}: {type(error).__name__}: {error}. Mend or update it, or leave it out: "
                 f"{VARIABLE}={NONE}, or the names of those that you want"
             ) from error
+        finally:
+            _AT_WORK.reset(outer)
 
 
 @dataclass(eq=False)
@@ -245,6 +254,18 @@ def _declare(plugin: Plugin) -> None:
         score_names.declare(plugin.named(score), kind_of(score))
     for check in plugin.checks:
         catalogue.DECLARED[plugin.named(check)] = check.about
+
+
+def refuse_inside() -> None:
+    """Refuse to measure an audit that a plugin asks for: it would ask that plugin again, without an end.
+
+    Raises:
+        OptionError: a plugin is at work.
+    """
+    if plugin := _AT_WORK.get():
+        raise OptionError(
+            f"{plugin} asks for an audit while it takes part in one; let it compute with the model itself"
+        )
 
 
 _ACTIVE: list[Extensions] = []

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaeaudit import extensions
 from vaeaudit.attacks import Penalty
 from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.checkpoint import Checkpoint, Memory
@@ -106,10 +107,11 @@ class Plan:
                 each returns the same report.
 
         Raises:
-            OptionError: more pairs than planned, or fewer than those that chose the series.
+            OptionError: more pairs than planned, or fewer than those that chose the series; or a plugin asks for it.
             ModelError: the model has changed since it was planned, or returns non-finite values.
             RanksError: the processes have not planned the same, or another one has failed or is gone.
         """
+        extensions.refuse_inside()
         count = self._checked(pairs)
         ranks = Ranks() if ranks is None else ranks
         ranks.agree(self._facts(count), _REMEDY)

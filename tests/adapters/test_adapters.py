@@ -255,6 +255,20 @@ def test_heads_have_several_names(heads: tuple[str, str]) -> None:
     assert posterior.log_variance is not None
 
 
+def test_weights_that_may_stand_between_encoder_and_decoder_are_not_passed_over() -> None:
+    model = _plain()
+    model.bottleneck = nn.Linear(3, 3)
+    with pytest.raises(OptionError, match=r"(?s)it has weights in 'bottleneck', which may stand between.*say what is"):
+        wrap(model)
+    assert wrap((model.encoder, model.decoder)).encode(torch.rand(2, 36)).mean.shape == (2, 3)
+
+
+def test_children_without_weights_of_their_own_stand_between_nothing() -> None:
+    model = _plain()
+    model.both, model.noise = nn.Sequential(model.encoder, model.decoder), nn.Dropout(0.5)
+    assert wrap(model).encode(torch.rand(2, 36)).mean.shape == (2, 3)
+
+
 @pytest.mark.parametrize("model", [nn.Linear(2, 2), object(), 3, torch.relu])
 def test_what_is_no_autoencoder_is_refused(model: Any) -> None:
     name = type(model).__name__

@@ -119,22 +119,22 @@ def test_random_and_gradient_attacks_beat_no_certificate(models: ModuleType, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_displacements_of_two_thousand_models_stay_in_their_ellipsoids(models: ModuleType, kind: str) -> None:
+def test_displacements_of_hundreds_of_models_stay_in_their_ellipsoids(models: ModuleType, kind: str) -> None:
     """The strongest form: D' P^-1 D <= |d|^2, for random weights, everywhere and in a ball, under gradient ascent."""
     closest = []
-    for seed in range(30):
+    for seed in range(20):
         ae, x, _ = _made(models, kind, seed)
         generator = torch.Generator().manual_seed(seed)
         with ae.at_rest():
             heads = encoder_heads(ae, x)
         weights = [p for p in heads.network.graph.parameters() if p.ndim > 1]
-        for draw in range(24):
+        for draw in range(9):
             for p in weights:
                 fan = p[0].numel()
                 p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) * (0.5 + draw % 4) / fan**0.5)
             closest.append(_closeness(heads, x[0], (math.inf, 0.05, 0.5)[draw % 3], generator))
     ratios = torch.tensor(closest)
-    assert len(ratios) == 720
+    assert len(ratios) == 180
     assert ratios.max() <= 1 + 1e-9
     assert ratios.median() > 0.3  # and they are not so loose that nothing could leave them
 
@@ -165,7 +165,7 @@ def _closeness(heads: Heads, x: Tensor, radius: float, generator: torch.Generato
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_audits_own_attacks_beat_no_certificate(models: ModuleType, kind: str) -> None:
-    for seed in range(100, 103):
+    for seed in range(100, 102):
         ae, x, t = _made(models, kind, seed)
         attack = targeted(ae, x, t, 3)
         found = certify(ae, x, t, within=attack.divergence, budgets=_BUDGETS, balls=3)
@@ -180,7 +180,7 @@ def test_the_audits_own_attacks_beat_no_certificate(models: ModuleType, kind: st
 
 def test_margins_hold_in_samples_under_attack(models: ModuleType) -> None:
     positive = 0
-    for seed in range(12):
+    for seed in range(6):
         generator = torch.Generator().manual_seed(seed)
         model = models.randomised(models.DenseVAE(models.ACTIVATIONS[seed % 19], n=6, k=2), generator, 0.7)
         model.encoder[-1].bias.data[2:] -= 3.0
@@ -202,4 +202,4 @@ def test_margins_hold_in_samples_under_attack(models: ModuleType) -> None:
                 z0 = clean.mean + (clean.std * noise[1] if sampled else 0)
                 share = ((ae.decode(z) - ae.decode(z0)).norm(dim=1) <= 0.3).double().mean()
                 assert share > 0.5 - 3 * 0.5 / 2000**0.5
-    assert positive > 5
+    assert positive > 2

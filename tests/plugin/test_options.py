@@ -33,6 +33,7 @@ IN_TESTS_ONLY: dict[str, tuple[Any, ...]] = {
     "suppress": (["blind_inputs"], ("zero_gradients", "stateful_model"), ()),
     "devices": (["cpu", "cpu"], "all", None),
     "precision": ("bfloat16", "tf32", None),
+    "work": (1e12, 2e12, None),
     "strengths": ([1.0], [2.0], None),
     "divergence": ("wasserstein", "mean_l2", "kl"),
     "penalty": ("l2", "l2_squared", "l2_squared"),
@@ -374,7 +375,7 @@ IN_TOML: dict[str, str] = {
     "suppress": '["blind_inputs"]', "devices": '["cpu", "cpu"]', "precision": '"bfloat16"',
     "preset": '"quick"', "device": '"cpu"', "pairs": "12", "seed": "3", "confidence": "0.9", "max_pairs": "96",
     "max_evaluations": "100000", "time_limit": "60", "inconclusive": '"warn"', "slack": "0.1", "strengths": "[0.1, 10.0]",
-    "divergence": '"kl"', "penalty": '"l2"',
+    "divergence": '"kl"', "penalty": '"l2"', "work": "1e12",
 }  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import importlib
 import json
 import os
@@ -16,6 +18,9 @@ import pytest
 
 import vaeaudit
 from vaeaudit import cli, spec
+from vaeaudit.commands import measuring
+from vaeaudit.config import read_audit_file
+from vaeaudit.processes.ranks import Ranks
 
 ROOT = Path(__file__).parents[2]
 SUBJECT = f"""
@@ -25,8 +30,9 @@ sys.path.insert(0, {str(ROOT / "tests" / "determinism")!r})
 from curved import SHORT, Curved, images
 from vaeaudit import spec
 from vaeaudit.checkpoint import Checkpoint
+from vaeaudit.processes.torchrun import Attempt
 
-RANK, ATTEMPT = os.environ.get("RANK"), os.environ.get("TORCHELASTIC_RESTART_COUNT")
+RANK, ATTEMPT = os.environ.get("RANK"), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
 LOG = Path(__file__).parent / "rows.log"
 keep, measured = Checkpoint._keep, Checkpoint.measured
 
@@ -46,7 +52,7 @@ def noting(self, name, key, rows, arrays):
         os.kill(os.getpid(), signal.SIGKILL)
 
 def Model():
-    note("made", RANK or "alone", ATTEMPT or "0")
+    note("made", RANK or "alone", ATTEMPT, *map(str, vars(Attempt.read()).values()))
     return Curved().eval()
 
 if RANK is not None:
@@ -54,8 +60,8 @@ if RANK is not None:
     Checkpoint._keep, Checkpoint.measured = noting, in_small_chunks
 """
 AUDIT = """
-model = "subject:Model"
-data = "subject:images"
+model = "shared_subject:Model"
+data = "shared_subject:images"
 preset = "quick"
 pairs = 8
 strengths = [0.01, 0.1, 1.0, 10.0, 100.0]
@@ -63,16 +69,18 @@ strengths = [0.01, 0.1, 1.0, 10.0, 100.0]
 hinge.at_least = 0.9999
 """
 SCRIPT = """
-import json, os
+import dataclasses, json, os
 from pathlib import Path
 import torch
 import vaeaudit
-from subject import Curved, images
+from shared_subject import SHORT, Curved, images
+from vaeaudit import spec
 
+spec.PRESETS["quick"] = dataclasses.replace(SHORT, jacobian_rows=0)
 HERE = Path(__file__).parent
 OPTIONS = {"preset": "quick", "pairs": 4, "strengths": [0.01, 0.1, 1.0, 10.0, 100.0]}
-torch.distributed.init_process_group("gloo")
-rank = torch.distributed.get_rank()
+rank = int(os.environ["RANK"])
+torch.distributed.init_process_group("gloo", init_method=(HERE / "meeting").as_uri(), rank=rank, world_size=2)
 said, steps = {}, []
 
 with vaeaudit.together() as ranks:
@@ -118,7 +126,7 @@ os._exit(0)
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """With a model, an audit file and a script; the model's module can be imported here, and is not left behind."""
-    for name, text in (("subject.py", SUBJECT), ("audit.toml", AUDIT), ("script.py", SCRIPT)):
+    for name, text in (("shared_subject.py", SUBJECT), ("audit.toml", AUDIT), ("script.py", SCRIPT)):
         (tmp_path / name).write_text(text)
     for variable in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(variable, raising=False)
@@ -126,21 +134,42 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "determinism"))
     monkeypatch.setitem(spec.PRESETS, "quick", importlib.import_module("curved").SHORT)
     yield tmp_path
-    for name in ("subject", "curved"):
+    for name in ("shared_subject", "curved"):
         sys.modules.pop(name, None)
 
 
-def _torchrun(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Two processes, as a user starts them; none of the variables of this process are theirs."""
+def _environment(**variables: str) -> dict[str, str]:
+    """Of a user's processes; none of the variables of this one are theirs."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {"OMP_NUM_THREADS": "1", **variables}
+    # without PYTORCH_JIT=0, torch compiles derivatives for two seconds, which these models have no use for
+    environment |= {"OMP_NUM_THREADS": "1", "PYTORCH_JIT": "0", **variables}
     if (ROOT / "pyproject.toml").exists():  # a source tree; what is installed is found without
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
+    return environment
+
+
+def _torchrun(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Two processes, as a user starts them."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
     return subprocess.run(
-        [*command, "--rdzv-endpoint=localhost:0", *arguments], cwd=folder, env=environment, capture_output=True, text=True,
-        check=False, timeout=300,
+        [*command, "--rdzv-endpoint=localhost:0", *arguments], cwd=folder, env=_environment(**variables),
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
+
+
+def _two(folder: Path, script: str) -> list[tuple[int, str]]:
+    """Exit status and errors of two processes that find each other by the script's own doing."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, script], cwd=folder, env=_environment(RANK=rank), stderr=subprocess.PIPE, text=True
+        )
+        for rank in "01"
+    ]
+    try:
+        return [(process.returncode, said) for process in started for _, said in [process.communicate(timeout=300)]]
+    finally:
+        for process in started:
+            process.kill()
 
 
 def _without_clocks(report: dict[str, Any]) -> str:
@@ -150,16 +179,16 @@ def _without_clocks(report: dict[str, Any]) -> str:
 
 
 def test_a_killed_process_is_started_again_and_all_come_to_the_report_of_one(folder: Path) -> None:
-    """Rank 1 dies after the first chunk of the untargeted attack; the second attempt fails its bar, and is not repeated."""
+    """Rank 1 dies after the first chunk of the untargeted attack; the second attempt, which is the last, fails its bar."""
     found = _torchrun(
-        folder, "--max-restarts=2", "-m", "vaeaudit", "run", "audit.toml", "--output=shared", "--quiet", VICTIM="1"
-    )
+        folder, "--max-restarts=1", "--rdzv-id=a-run", "-m", "vaeaudit", "run", "audit.toml", "--output=shared", "--quiet",
+        VICTIM="1",
+    )  # fmt: skip
     assert found.returncode == 1, found.stderr
     assert [line.split()[:2] for line in found.stdout.splitlines()] == [["FAIL", "hinge"]]
-    assert found.stderr.count("an audit again that has its verdict: exit status 1, as before") == 1
     notes = [line.split() for line in (folder / "rows.log").read_text().splitlines()]
-    made = Counter((rank, attempt) for word, rank, attempt, *_ in notes if word == "made")
-    assert made == {(rank, attempt): 1 for rank in "01" for attempt in "01"}
+    made = Counter(tuple(words) for word, *words in notes if word == "made")
+    assert made == {(rank, attempt, "a-run", attempt, "1"): 1 for rank in "01" for attempt in "01"}
     kept = Counter(tuple(row) for word, _, _, *row in notes if word == "kept")
     assert kept
     assert set(kept.values()) == {1}, "a row was measured again"
@@ -171,9 +200,30 @@ def test_a_killed_process_is_started_again_and_all_come_to_the_report_of_one(fol
     assert _without_clocks(shared) == _without_clocks(single)
 
 
-def test_a_script_with_a_process_group_of_its_own_shares_an_audit(folder: Path) -> None:
-    found = _torchrun(folder, "script.py")
-    assert found.returncode == 0, found.stderr
+def test_a_verdict_that_torchrun_starts_again_is_repeated_and_nothing_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses = [3]
+    monkeypatch.setattr(measuring, "_measured", lambda *_: statuses.pop())
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a-run")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "2")
+    file, found = read_audit_file(folder / "audit.toml"), []
+    for attempt in "012":
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", attempt)
+        found.append(measuring._measured_once(file, folder / "report", argparse.Namespace(), Ranks()))
+    assert found == [3, 3, 3]
+    assert capsys.readouterr().err.count("an audit again that has its verdict: exit status 3, as before") == 2
+    assert list((folder / "report").iterdir()) == []
+
+
+def test_a_script_with_a_process_group_of_its_own_shares_an_audit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without spectra, for which torch imports its compiler, some seconds in each process; the audit above has them."""
+    short = spec.PRESETS["quick"]
+    monkeypatch.setitem(spec.PRESETS, "quick", dataclasses.replace(short, jacobian_rows=0))
+    for status, said in _two(folder, "script.py"):
+        assert status == 0, said
     first, second = (json.loads((folder / f"said-{rank}.json").read_text()) for rank in (0, 1))
     curved = importlib.import_module("curved")
     alone = curved.audited(pairs=4, strengths=[0.01, 0.1, 1.0, 10.0, 100.0]).to_dict()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vaeaudit import process_group
 from vaeaudit.errors import OptionError
+from vaeaudit.processes import process_group
 from vaeaudit.processes.torchrun import Attempt, placed, take_own_gpu
 
 SECOND_OF_FOUR = {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vaeaudit.adapters.refusal import unsupported
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.hookspecs import Bounds, hookimpl
 from vaeaudit.latent import Scale
@@ -21,6 +22,12 @@ def recognise(model: Any, bounds: Bounds | None, scale: Scale | None, name: str)
         return Autoencoder(*model, bounds or _UNIT, scale=scale, name=name)
     if (parts := _parts(model)) is None:
         return None
+    if not has_parts(model, "encode", "decode") and (others := _others_with_weights(model)):
+        raise unsupported(
+            model, f"beside encoder and decoder it has weights in {', '.join(map(repr, others))}, which may stand between the two",
+            "Where they take no part in a reconstruction, vaeaudit.wrap((model.encoder, model.decoder)); otherwise say what is "
+            "computed: vaeaudit.Autoencoder(encode, decode, bounds=..., modules=(model,)), with two functions of yours",
+        )  # fmt: skip
     return of_model(model, *parts, bounds or _UNIT, scale, name)
 
 
@@ -48,10 +55,23 @@ def _parts(model: Any) -> tuple[Any, Any] | None:
         return model.encode, model.decode
     if not has_parts(model, "encoder", "decoder"):
         return None
-    for mean, log_variance in _HEADS:
-        if hasattr(model, mean) and hasattr(model, log_variance):
-            return Heads(model, mean, log_variance).encode, model.decoder
+    if heads := _heads(model):
+        return Heads(model, *heads).encode, model.decoder
     return model.encoder, model.decoder
+
+
+def _heads(model: Any) -> tuple[str, str] | None:
+    found = (pair for pair in _HEADS if all(hasattr(model, name) for name in pair))
+    return next(found, None)
+
+
+def _others_with_weights(model: Any) -> list[str]:
+    """Names of a module's children with weights that neither encoder nor decoder nor heads hold."""
+    parts = [getattr(model, name) for name in ("encoder", "decoder", *(_heads(model) or ()))]
+    if not isinstance(model, nn.Module) or not all(isinstance(part, nn.Module) for part in parts):
+        return []
+    owned = {id(weight): weight for part in parts for weight in part.parameters()}
+    return [name for name, child in model.named_children() if any(id(w) not in owned for w in child.parameters())]
 
 
 class Heads:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vaeaudit.spec import PRESETS
 
-_PASSED_ON = ("preset", "device", "devices", "precision", "seed", "suppress")
+_PASSED_ON = ("preset", "device", "devices", "precision", "seed", "suppress", "work")
 _PLACES = frozenset({"device", "devices"})
 
 
@@ -28,6 +28,12 @@ def add(command: argparse.ArgumentParser, *, output: str) -> None:
         "--suppress", action="append", metavar="CHECK",
         help="health check to set aside; its finding is told as suppressed",
     )  # fmt: skip
+    command.add_argument(
+        "--work",
+        type=float,
+        metavar="N",
+        help="multiply-adds that a costly model's audit may take; default: the preset's",
+    )
     command.add_argument("--seed", type=int, help="default: 0")
     command.add_argument("--output", type=Path, metavar="DIR", help=f"folder of the report (default: {output})")
     command.add_argument("--quiet", action="store_true", help="no progress, no table; only verdicts")

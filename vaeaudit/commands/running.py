@@ -22,11 +22,22 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except (AuditError, OSError) as error:
-        said = "\n".join(map(clean, str(error).splitlines()))
-        Console(stderr=True).print(f"vaeaudit: {said}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(str(error))
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as left:  # with whatever status: 0 would be a pass, and 1 a failed bar
+        if not isinstance(left.__context__, BrokenPipeError):  # so rich leaves where nobody reads on, as before `head`
+            _say(
+                f"SystemExit({left.code!r}) ended the command before its verdict; take the call that raises it, such as "
+                "sys.exit(), out of the model, the data or the plugin"
+            )
+        return USAGE
     except Exception:  # a crash is no verdict: it must not leave with the status of a failed bar
         traceback.print_exc()
         return USAGE
+
+
+def _say(error: str) -> None:
+    said = "\n".join(map(clean, error.splitlines()))
+    Console(stderr=True).print(f"vaeaudit: {said}", style="red", markup=False, highlight=False, soft_wrap=True)

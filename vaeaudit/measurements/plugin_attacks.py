@@ -15,6 +15,7 @@ from vaeaudit import extensions, health
 from vaeaudit.attacks.balls import Norm
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.extensions import Plugin
+from vaeaudit.guarding import untouched
 from vaeaudit.hookspecs import Aim, Attack
 
 _LEEWAY = 1e-4
@@ -70,11 +71,14 @@ class PluginAttack:
             **effort: steps, restarts and seed.
 
         Raises:
-            PluginError: it failed.
+            PluginError: it failed, or left the model changed.
         """
         images, found, faults = given[0], [], []
         for radius in radii:
-            with self.plugin.blamed(f"its attack {self.name} ran"):
+            with (
+                self.plugin.blamed(f"its attack {self.name} ran"),
+                untouched(ae.found, effort["seed"]),
+            ):
                 copies = [one.clone() for one in given]
                 returned = self.attack.run(ae, *copies, radius, norm, **effort)
             adversarial, wrong = _believed(returned, images, radius, norm, ae.bounds)
@@ -123,7 +127,7 @@ def _believed(
 ) -> tuple[Tensor, NDArray[np.bool_]]:
     """Attacked images, the clean ones in place of what cannot be believed, and what was wrong, `(rows, faults)`."""
     faults = torch.zeros(len(images), FAULTS, dtype=torch.bool, device=images.device)
-    if not isinstance(returned, Tensor) or returned.shape != images.shape or not returned.is_floating_point():
+    if not _may_be_images(returned, images):
         faults[:, 0] = True
         return images, faults.cpu().numpy()
     adversarial = returned.detach().to(images)
@@ -136,3 +140,10 @@ def _believed(
     faults[:, 3] = outside.flatten(1).any(1)
     keep = ~faults.any(1).view(-1, *[1] * (images.ndim - 1))
     return torch.where(keep, adversarial, images).clamp(*bounds), faults.cpu().numpy()
+
+
+def _may_be_images(returned: Any, images: Tensor) -> bool:
+    """Whether it is a dense tensor of floating-point numbers, of the right shape."""
+    if not isinstance(returned, Tensor) or returned.shape != images.shape or returned.is_meta:
+        return False
+    return returned.is_floating_point() and returned.layout == torch.strided

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from vaeaudit import extensions, health
 from vaeaudit.errors import OptionError, brief
 from vaeaudit.extensions import Plugin
@@ -11,7 +13,7 @@ from vaeaudit.score_names import ROOMS, full_name
 
 
 def plugin_findings(report: AuditReport) -> list[health.Finding]:
-    """What the checks of all plugins see.
+    """What the checks of all plugins see; each looks at a copy, for arrays can be written to.
 
     Raises:
         PluginError: a check failed, or returned something else than what it saw.
@@ -22,7 +24,7 @@ def plugin_findings(report: AuditReport) -> list[health.Finding]:
 def _findings(report: AuditReport, plugin: Plugin, check: HealthCheck) -> list[health.Finding]:
     name = plugin.named(check)
     with plugin.blamed(f"its check {name} looked at the report"):
-        return [_finding(name, check, seen) for seen in check.look(report)]
+        return [_finding(name, check, seen) for seen in check.look(copy.deepcopy(report))]
 
 
 def _finding(name: str, check: HealthCheck, seen: Seen) -> health.Finding:

@@ -13,6 +13,7 @@ from vaeaudit import extensions, health
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.errors import OptionError
 from vaeaudit.extensions import Plugin
+from vaeaudit.guarding import untouched
 from vaeaudit.hookspecs import Score
 from vaeaudit.measurements.bench import IMAGES_AT_ONCE, Bench, Floats, Rows
 from vaeaudit.report.extension import ExtensionScore
@@ -75,7 +76,8 @@ def _images(bench: Bench) -> Rows:
 def _figures(bench: Bench, chunk: Rows, rows: Rows, plugin: Plugin, score: Score) -> Arrays:
     given = bench.pair_images(chunk) if score.per == "pair" else (bench.images[rows[chunk]],)
     with plugin.blamed(f"it measured {plugin.named(score)}"):
-        returned = score.measure(bench.ae, *given)
+        with untouched(bench.ae.found, bench.seed):
+            returned = score.measure(bench.ae, *given)
         return {"figure": _one_a_row(returned, len(chunk))}
 
 
@@ -86,7 +88,8 @@ def _one_a_row(returned: Any, rows: int) -> Floats:
         OptionError: there is not one real number a row.
     """
     if isinstance(returned, torch.Tensor):
-        returned = returned.detach().cpu().double().numpy()
+        returned = returned.detach().cpu()
+        returned = (returned if returned.is_complex() else returned.double()).numpy()
     array = np.asarray(returned)
     if array.shape != (rows,) or array.dtype.kind not in "fiub":
         raise OptionError(f"expected one number a row, shape ({rows},), got {array.dtype} of shape {array.shape}")

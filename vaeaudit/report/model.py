@@ -283,7 +283,10 @@ def load(path: str | os.PathLike[str]) -> AuditReport:
     file = Path(path)
     file = file / JSON_NAME if file.is_dir() else file
     data = codec.read_json(file)
-    report = AuditReport.from_dict(data)
+    try:
+        report = AuditReport.from_dict(data)
+    except ReportError as error:
+        raise ReportError(f"{file}: {error}") from error
     return dataclasses.replace(report, gallery=load_gallery(file.with_name(ARRAYS_NAME), _digest(data)))
 
 

@@ -159,6 +159,19 @@ def label(score: str) -> str:
     return f"{ROOMS.get(room, room)} {known[0].lower()}{known[1:]}" if room else known
 
 
+def label_at_budget(report: AuditReport, score: str) -> str:
+    """What to call a score of a report, with the budget that its figure belongs to if there is one: "Damage at 0.56"."""
+    measured = {} if report.worst_case is None else report.worst_case.families()
+    section = report.damage if score in ("damage", "damage_gain") else measured.get(score)
+    return label(score) if section is None else f"{label(score)} at {setting(section.radii[section.middle])}"
+
+
+def in_a_sentence(score: str) -> str:
+    """What to call a score in the middle of a sentence: "worst damage, L∞", but "AUDDC"."""
+    said = label(score)
+    return said if said[:2].isupper() else said[0].lower() + said[1:]
+
+
 def number(value: float, *, whole: bool = False) -> str:
     """A figure to three significant digits; a dash for NaN."""
     if math.isnan(value):
@@ -237,6 +250,11 @@ def hinge_is_a_bound(report: AuditReport) -> bool:
         return False
     hinges = curves.hinge[kept]
     return bool(np.median(np.where(curves.censored[kept], np.inf, hinges)) > np.median(hinges) * (1 + 1e-9))
+
+
+def is_a_bound(report: AuditReport, score: str) -> bool:
+    """Whether a score is known only to be at least its figure."""
+    return score == "hinge" and hinge_is_a_bound(report)
 
 
 def curve_notes(curves: Curves) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,20 @@ def test_the_page_escapes_names_and_links_to_the_reports_pages(make_report: Make
 def test_a_report_without_a_page_is_not_linked(make_report: MakeReport, tmp_path: Path) -> None:
     page = render_leaderboard(leaderboard([Found(folder=tmp_path, report=make_report())]), tmp_path, tmp_path)
     assert "<a href" not in page
+
+
+def test_boards_that_differ_in_their_pairs_alone_say_so(make_report: MakeReport) -> None:
+    report = _provenance(make_report(), seed=1)
+    turned = dataclasses.replace(report.curves, targets=report.curves.targets[::-1].copy())
+    other = _provenance(dataclasses.replace(report, curves=turned), seed=2)
+    first, second = map(str, leaderboard(_found(report, other)).boards)
+    assert re.search(r", pairs [0-9a-f]{8} \(seed 1\)$", first)
+    assert re.search(r", pairs [0-9a-f]{8} \(seed 2\)$", second)
+
+
+def test_the_page_says_at_the_models_name_why_it_has_no_rank(make_report: MakeReport, tmp_path: Path) -> None:
+    found = [Found(folder=tmp_path / "models", report=make_report(name="blind", health=(INVALID,)))]
+    page = render_leaderboard(leaderboard(found, by="auddc"), tmp_path, tmp_path)
+    assert "<h1>Leaderboard by AUDDC</h1>" in page
+    page = render_leaderboard(leaderboard(found), tmp_path, tmp_path)
+    assert "blind<span>models</span><span>INVALID: gradient_masked</span></th>" in page

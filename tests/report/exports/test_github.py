@@ -83,6 +83,17 @@ def test_the_summary_has_headline_scores_and_findings(report: AuditReport) -> No
     ]
 
 
+def test_a_figure_at_a_budget_is_told_with_it(make_report: MakeReport) -> None:
+    page = step_summary(make_report(gallery=False))
+    assert "| Damage at 1 |" in page
+    assert "| Worst gap, L∞ at 0.02 |" in page
+
+
+def test_a_hinge_that_is_a_lower_bound_is_marked_as_one(make_report: MakeReport) -> None:
+    assert "| Hinge | \\>= 0." in step_summary(make_report(censored=40, gallery=False))
+    assert "| Hinge | 0." in step_summary(make_report(gallery=False))
+
+
 def test_a_sound_report_is_said_to_be_one(make_report: MakeReport) -> None:
     assert "nothing was found that speaks against" in step_summary(make_report(health=(), gallery=False))
 

@@ -205,6 +205,13 @@ def test_a_comparison_fits_eighty_columns_and_names_outcomes_and_caveats(make_re
     assert "Caveat: Reach differs clearly" in text
 
 
+def test_a_comparison_marks_a_hinge_that_is_a_lower_bound(make_report: MakeReport) -> None:
+    console, file = _console()
+    print_comparison(compare(make_report(), make_report(censored=40)), console)
+    assert re.match(r"Hinge +0\.\d+ +>= 0\.\d+ ", _row(file.getvalue(), "Hinge"))
+    assert file.getvalue().count(">= ") == 1
+
+
 def test_a_comparison_says_below_the_table_why_scores_are_not_comparable(make_report: MakeReport) -> None:
     old = make_report()
     assert old.encoder is not None

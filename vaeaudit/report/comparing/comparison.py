@@ -14,7 +14,7 @@ from vaeaudit.errors import OptionError
 from vaeaudit.report.comparing.differences import SIGNIFICANT, corrected, difference_of, p_value
 from vaeaudit.report.comparing.differences import paired_difference as paired_difference
 from vaeaudit.report.model import AuditReport
-from vaeaudit.report.words import label, number, setting, trusted
+from vaeaudit.report.words import is_a_bound, label, number, setting, trusted
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 
 MOST = 12
@@ -33,6 +33,7 @@ class Change:
     Attributes:
         score: full name of the score.
         old, new: its estimates; None where a report does not have it.
+        bounds: of the old and the new figure, whether it is known only to be at least so much.
         difference: new minus old; NaN where they are not comparable. Paired: over the shared pairs.
         low, high: 95 % interval of the difference; infinite where there is none.
         p: two-sided p-value of no difference; NaN where they are not comparable.
@@ -46,6 +47,7 @@ class Change:
     score: str
     old: Estimate | None
     new: Estimate | None
+    bounds: tuple[bool, bool] = (False, False)
     difference: float = math.nan
     low: float = -math.inf
     high: float = math.inf
@@ -114,13 +116,16 @@ def compare_all(reports: Sequence[AuditReport]) -> tuple[Comparison, ...]:
 def _change(name: str, old: AuditReport, new: AuditReport) -> Change:
     """The difference in one score, not yet judged."""
     before, after = old.scores().get(name), new.scores().get(name)
+    bounds = is_a_bound(old, name), is_a_bound(new, name)
     reason = incomparable(name, old, new)
     if before is None or after is None or reason:
         missing = "the old report lacks it" if before is None else "the new report lacks it"
-        return Change(score=name, old=before, new=after, outcome="not comparable", reason=reason or missing)
+        return Change(
+            score=name, old=before, new=after, bounds=bounds, outcome="not comparable", reason=reason or missing
+        )
     difference, low, high, n, paired = tested_difference(name, old, new)
     return Change(
-        score=name, old=before, new=after, difference=difference, low=low, high=high, paired=paired,
+        score=name, old=before, new=after, bounds=bounds, difference=difference, low=low, high=high, paired=paired,
         p=p_value(difference, low, high, n), outcome="no clear difference",
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -143,7 +144,11 @@ def leaderboard(found: Sequence[Found], skipped: Sequence[tuple[Path, str]] = ()
         )
     largest_first = sorted(_groups(found, score), key=lambda group: -len(group))
     circumstances = [
-        {**_circumstances(group[0].report, score), "score in": measured_with(score, group[0].report) or "none"}
+        {
+            "pairs": _pairs_in_short(group[0].report),
+            **_circumstances(group[0].report, score),
+            "score in": measured_with(score, group[0].report) or "none",
+        }
         for group in largest_first
     ]
     differing = [
@@ -187,8 +192,17 @@ def _circumstances(report: AuditReport, score: str) -> dict[str, str]:
 def _measured_as(report: AuditReport, score: str) -> str:
     """All that must be equal for the figures of two reports to be comparable."""
     source = report.provenance
-    pairs = [report.curves.originals.tolist(), report.curves.targets.tolist()]
-    return json.dumps([source.data, source.preset, pairs, _circumstances(report, score)], sort_keys=True)
+    return json.dumps([source.data, source.preset, _pairs(report), _circumstances(report, score)], sort_keys=True)
+
+
+def _pairs(report: AuditReport) -> list[list[int]]:
+    return [report.curves.originals.tolist(), report.curves.targets.tolist()]
+
+
+def _pairs_in_short(report: AuditReport) -> str:
+    """Which pairs: the same words for the same pairs drawn by the same seed."""
+    digest = hashlib.sha256(json.dumps(_pairs(report)).encode()).hexdigest()
+    return f"{digest[:8]} (seed {report.provenance.seed})"
 
 
 def _board(group: list[Found], score: str, apart: str) -> Board:

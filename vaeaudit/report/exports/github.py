@@ -50,9 +50,10 @@ def _score_rows(report: AuditReport) -> Iterator[str]:
     for name, estimate in report.scores().items():
         if "." in name and not (name.startswith("encoder.") and estimate.higher_is_better is not None):
             continue
+        least = ">= " if words.is_a_bound(report, name) else ""
         doubt = "" if words.trusted(report, name) else " (unreliable)"
         told = (
-            words.label(name), words.figure(estimate) + doubt, words.interval(estimate, words.counted(name)),
+            words.label_at_budget(report, name), f"{least}{words.figure(estimate)}{doubt}", words.interval(estimate, words.counted(name)),
             estimate.unit, words.sample(name, estimate), words.direction(estimate),
         )  # fmt: skip
         yield f"| {' | '.join(map(escaped, told))} |"

@@ -97,7 +97,7 @@ def _summary(comparison: Comparison) -> str:
     said = []
     for outcome in ("better", "worse", "different"):
         scores = [change.score for change in comparison.changes if change.outcome == outcome]
-        named = [words.label(score).lower() for score in scores if "." not in score]
+        named = [words.in_a_sentence(score) for score in scores if "." not in score]
         pullback = len(scores) - len(named)
         if pullback:
             named.append(f"{pullback} pullback score{'' if pullback == 1 else 's'}")

@@ -32,7 +32,7 @@ def score_figure(report: AuditReport, score: str, estimate: Estimate) -> Figure:
         estimate: the figure, which may be at another budget than the score itself.
     """
     name = score.rpartition(".")[2]
-    bound = "≥ " if score == "hinge" and words.hinge_is_a_bound(report) else ""
+    bound = "≥ " if words.is_a_bound(report, score) else ""
     return Figure(
         label=words.label(score),
         value=bound + typeset(words.figure(estimate)),

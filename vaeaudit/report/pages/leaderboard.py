@@ -58,7 +58,7 @@ def render_leaderboard(found: Leaderboard, folder: Path, beside: Path) -> str:
     others = tuple(score for score in BESIDE if score != found.score)
     return page(
         "leaderboard.html.j2",
-        title=f"Leaderboard by {words.label(found.score).lower()}",
+        title=f"Leaderboard by {words.in_a_sentence(found.score)}",
         score=words.label(found.score),
         others=[words.label(score) for score in others],
         boards=[

@@ -48,9 +48,9 @@ def _is_local(score: str) -> bool:
 
 
 def _line(report: AuditReport, name: str, estimate: Estimate) -> Line:
-    bound = "≥ " if name == "hinge" and words.hinge_is_a_bound(report) else ""
+    bound = "≥ " if words.is_a_bound(report, name) else ""
     return Line(
-        label=words.label(name), value=bound + words.figure(estimate),
+        label=words.label_at_budget(report, name), value=bound + words.figure(estimate),
         interval=words.interval(estimate, words.counted(name)), unit=words.clean(estimate.unit),
         sample=words.sample(name, estimate), direction=words.direction(estimate), trusted=words.trusted(report, name),
     )  # fmt: skip

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.report import words
 from vaeaudit.statistics import Estimate
 
+WIDTH = 80
+"""Columns that tables are laid out for."""
 MARK = "*"
 """Stands at figures that are not to be relied upon."""
 
@@ -31,3 +35,22 @@ def cell(estimate: Estimate | None, counted: str) -> Text:
     if estimate is None:
         return Text(words.NOTHING)
     return Text.assemble(value(estimate, estimate.trusted), "\n", (words.interval(estimate, counted), "dim"))
+
+
+def show(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Print texts and tables one below the other, nothing in them read as markup.
+
+    In a console narrower than `WIDTH` the cells are folded: as they are laid out, rich would cut off the last columns.
+    """
+    shown = list(parts)
+    if console.width < WIDTH:
+        for part in shown:
+            if isinstance(part, Table):
+                _fold(part)
+    console.print(Group(*shown), markup=False, highlight=False, emoji=False)
+
+
+def _fold(table: Table) -> None:
+    for column in table.columns:
+        column.width = column.min_width = None
+        column.no_wrap, column.overflow = False, "fold"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +24,7 @@ def print_leaderboard(found: Leaderboard, folder: Path, console: Console | None 
         console: where to; standard output by default.
     """
     console = console or Console()
-    console.print(Group(*_parts(found, folder)), markup=False, highlight=False, emoji=False)
+    cells.show(console, _parts(found, folder))
 
 
 def _parts(found: Leaderboard, folder: Path) -> Iterator[RenderableType]:
@@ -61,7 +61,7 @@ def _row(entry: Entry, score: str, folder: Path) -> Iterator[Text]:
     if estimate is None:
         yield from (Text(words.NOTHING), Text(words.NOTHING))
     else:
-        bound = score == "hinge" and words.hinge_is_a_bound(entry.found.report)
+        bound = words.is_a_bound(entry.found.report, score)
         yield cells.value(estimate, not entry.reason, prefix=">= " if bound else "")
         yield Text(words.interval(estimate, words.counted(score)), style="dim")
     yield Text(words.clean(entry.reason), style="red")

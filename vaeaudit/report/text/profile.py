@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.report import words
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.provenance import Work
+from vaeaudit.report.text import cells
 
 _NOTE = (
     "In the model: the share of a measurement's time that the model itself computed, forward and backward; the rest is "
@@ -28,7 +27,7 @@ def print_profile(report: AuditReport, console: Console | None = None) -> None:
     console = console or Console()
     source = report.provenance
     total = sum(source.seconds.values())
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = cells.table()
     table.add_column("Time", min_width=18, overflow="fold")
     for header in ("Seconds", "Share", "In the model", "Gradients", "a second"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -38,10 +37,8 @@ def print_profile(report: AuditReport, console: Console | None = None) -> None:
     table.add_section()
     gradients = sum(work.gradients for work in source.work.values())
     table.add_row("all", f"{total:.2f}", _percent(total, total), "", f"{gradients:,}", "")
-    console.print()
-    console.print(table, markup=False, highlight=False, emoji=False)
     note = f"{_NOTE} {_SEVERAL}" if "devices" in source.environment else _NOTE
-    console.print(Text(note, style="dim"), markup=False, highlight=False, emoji=False)
+    cells.show(console, (Text(), table, Text(note, style="dim")))
 
 
 def _work(work: Work | None, seconds: float) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +25,6 @@ from vaeaudit.report.text.worst_tables import worst_case
 from vaeaudit.statistics import Estimate
 from vaeaudit.verdict import Verdict
 
-WIDTH = 80
 NOT_COMPARABLE = "n/a"
 PAIRED_MARK = "="
 COLOURS = {
@@ -53,10 +52,10 @@ def print_report(
         saved: the folder it was saved to, if it was.
     """
     console = console or Console()
-    _print(console, Group(*_report(report)))
+    cells.show(console, _report(report))
     if saved is not None:
         files = ", ".join((HTML_NAME, JSON_NAME, ARRAYS_NAME))
-        _print(console, Text(f"\nSaved ({files}):"))
+        cells.show(console, [Text(f"\nSaved ({files}):")])
         console.print(Text(words.clean(os.fspath(saved)), style="bold"), soft_wrap=True)
 
 
@@ -65,7 +64,7 @@ def print_page(
 ) -> None:
     """Name the HTML page of what was printed, on a line of its own that can be copied."""
     console = console or Console()
-    _print(console, Text(f"\n{heading}"))
+    cells.show(console, [Text(f"\n{heading}")])
     console.print(Text(words.clean(os.fspath(page)), style="bold"), soft_wrap=True)
 
 
@@ -73,7 +72,7 @@ def table_text(report: AuditReport) -> str:
     """What `print_report` prints, as plain text 80 columns wide, without colours, wherever it is called."""
     file = io.StringIO()
     console = Console(
-        file=file, width=WIDTH, color_system=None, force_terminal=False, force_jupyter=False, legacy_windows=False
+        file=file, width=cells.WIDTH, color_system=None, force_terminal=False, force_jupyter=False, legacy_windows=False
     )
     print_report(report, console)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
@@ -87,11 +86,7 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[Text]:
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
     """Print old against new, score by score, and what stands against comparing them."""
     console = console or Console()
-    _print(console, Group(*_comparison(comparison)))
-
-
-def _print(console: Console, content: RenderableType) -> None:
-    console.print(content, markup=False, highlight=False, emoji=False)
+    cells.show(console, _comparison(comparison))
 
 
 def _report(report: AuditReport) -> Iterator[RenderableType]:
@@ -127,9 +122,9 @@ def _headline(report: AuditReport) -> Table:
     table.add_column("Unit", max_width=18, overflow="fold")
     table.add_column("n", min_width=9, no_wrap=True)
     table.add_column("Robust\nif", min_width=6, no_wrap=True)
-    bound = words.hinge_is_a_bound(report)
     for label, score, estimate in _headline_scores(report):
-        value = cells.value(estimate, words.trusted(report, score), prefix=">= " if score == "hinge" and bound else "")
+        prefix = ">= " if words.is_a_bound(report, score) else ""
+        value = cells.value(estimate, words.trusted(report, score), prefix)
         interval = Text(words.interval(estimate, words.counted(score)), style="dim")
         unit, sample = words.clean(estimate.unit) or words.NOTHING, words.sample(score, estimate)
         table.add_row(Text(label), value, interval, Text(unit), sample, words.direction(estimate))
@@ -278,12 +273,14 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
 
 
 def _comparison_cells(change: Change, score: str) -> Iterator[Text]:
-    for estimate in (change.old, change.new):
+    for estimate, bound in zip((change.old, change.new), change.bounds, strict=True):
         if estimate is None:
             yield Text(words.NOTHING)
         else:
             interval = words.interval(estimate, words.counted(score))
-            yield Text.assemble(cells.value(estimate, estimate.trusted), "\n", (interval, "dim"))
+            yield Text.assemble(
+                cells.value(estimate, estimate.trusted, ">= " if bound else ""), "\n", (interval, "dim")
+            )
     difference = Text("+" if change.difference > 0 else "").append(words.number(change.difference))
     if change.paired:
         difference.append(f" {PAIRED_MARK}", style="dim")
