@@ -13,6 +13,7 @@ from torch import Tensor
 from vaeaudit import Autoencoder
 from vaeaudit.attacks import path_starts, strength_series, targeted, targeted_ball
 from vaeaudit.attacks.noise import noise_of
+from vaeaudit.attacks.twins import WithoutTwins
 from vaeaudit.optimize import BoxLBFGS
 
 RADII = [0.3, 1.0, 3.0]
@@ -172,3 +173,32 @@ def test_starts_from_a_path_lie_on_either_side_of_each_budget(linear: ModuleType
             inner = below.max() if len(below) else known[pair].min()
             outer = above.min() if len(above) else known[pair].max()
             assert sizes[:, pair, j].tolist() == pytest.approx([float(inner), float(outer)], rel=1e-9)
+
+
+def test_in_a_ball_by_itself_climbs_that_meet_are_followed_once_and_the_optimum_is_the_same(
+    linear: ModuleType, balls: ModuleType
+) -> None:
+    model, steps = linear.linear_gaussian(condition=5), 150
+    x, t = linear.points(12, 3, 1), linear.points(12, 3, 2)
+    alone = targeted_ball(model.autoencoder, x, t, 1.0, "l2", divergence="mean_l2", steps=steps)
+    for pair in range(3):
+        matrix, right = model.residual(x[pair], t[pair], "mean_l2")
+        best = balls.least_squares_in_ball(matrix, right, 1.0)
+        known = float((matrix @ best - right).square().sum())
+        assert float(alone.objective[pair, 0]) == pytest.approx(known, rel=1e-4)
+    assert int(alone.gradient_evaluations.max()) < 3 * steps, "four climbs by themselves take more than four times that"
+
+
+def test_a_climb_near_a_higher_one_of_its_image_is_evaluated_no_more_and_others_are() -> None:
+    # two starts of two images: those of the first end within a twentieth of the radius, those of the second do not
+    heights = torch.tensor([1.0, 3.0, 2.0, 4.0], dtype=torch.float64)
+    points = torch.tensor([[0.0], [0.9], [0.04], [0.5]], dtype=torch.float64)
+    objective = WithoutTwins(
+        lambda at, problem: (heights[(at[:, None] == points).all(2).int().argmax(1)], torch.ones_like(at)),
+        torch.tensor([0, 1, 0, 1]), torch.ones(4, dtype=torch.float64),
+    )  # fmt: skip
+    for _ in range(20):
+        values, gradients = objective(points)
+    assert objective.evaluations.tolist() == [8, 20, 20, 20]
+    assert values.tolist() == [-math.inf, 3.0, 2.0, 4.0]
+    assert gradients[:, 0].tolist() == [0, 1, 1, 1]

@@ -19,6 +19,7 @@ from vaeaudit.attacks.measuring import BallAttack, as_starts
 from vaeaudit.attacks.paths import path_starts
 from vaeaudit.attacks.penalised import Penalty
 from vaeaudit.attacks.search import RandomSearch, random_search
+from vaeaudit.attacks.smallest import SmallestDistortion, smallest_distortion
 from vaeaudit.attacks.spectral import SpectralAttack, spectral, spectral_products
 from vaeaudit.attacks.strengths import STRENGTH_SERIES, Strengths
 from vaeaudit.attacks.targeted import TargetedAttack, strength_series, targeted
@@ -37,6 +38,7 @@ __all__ = [
     "MaximumDamage",
     "Penalty",
     "RandomSearch",
+    "SmallestDistortion",
     "SpectralAttack",
     "Strengths",
     "Targeted",
@@ -50,6 +52,7 @@ __all__ = [
     "maximum_damage",
     "path_starts",
     "random_search",
+    "smallest_distortion",
     "spectral",
     "spectral_products",
     "strength_series",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaeaudit.attacks.balls import Norm, farthest, lengthened, projection, room, steepest
 from vaeaudit.attacks.goals import Goal
+from vaeaudit.attacks.twins import WithoutTwins
 from vaeaudit.attacks.watched import WatchedGoal
 from vaeaudit.errors import DataError, OptionError
 from vaeaudit.optimize import BoxLBFGS, ascend, minimize
@@ -177,14 +178,17 @@ class _Climb:
             return _End(
                 point=lowest.point, value=lowest.value, settled=lowest.converged, evaluations=lowest.evaluations
             )
+        rising = partial(self._rising, problem=problem)
+        alone = self.towards < 0 and len(self.radii) == 1
+        twins = WithoutTwins(self._rising, problem, radius) if alone else None
         highest = ascend(
-            partial(self._rising, problem=problem), start, radius,
+            twins or rising, start, radius,
             project=partial(projection(self.norm), radius=radius, lower=low, upper=high),
             steepest=steepest(self.norm), steps=self.steps,
         )  # fmt: skip
         return _End(
             point=highest.point, value=-highest.value, settled=highest.last_gain < CONVERGED,
-            evaluations=torch.full_like(problem, self.steps + 1),
+            evaluations=torch.full_like(problem, self.steps + 1) if twins is None else twins.evaluations,
         )  # fmt: skip
 
     def _rising(self, points: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:

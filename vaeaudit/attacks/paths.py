@@ -14,6 +14,8 @@ from vaeaudit.attacks.targeted import TargetedAttack
 from vaeaudit.optimize import BoxLBFGS, follow, project_l2
 
 STRENGTHS = 12
+_FACTOR = 2.0 ** ((OCTAVES[1] - OCTAVES[0]) / (STRENGTHS - 1))
+"""Between one C of a path and the next."""
 _ROUGH = BoxLBFGS(memory=5, tolerance=1e-2, patience=2, max_evaluations=150)
 
 
@@ -42,7 +44,8 @@ def path_starts(originals: Tensor, path: TargetedAttack, radius: float | Sequenc
 def starts_on_paths(goal: Goal, targets: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:
     """The best points of each ball on two rough paths, down from the original and up from the target.
 
-    Each pair's series of C lies around its own break-even, so that it does not depend on other pairs.
+    Each pair's series of C lies around its own break-even, so that it does not depend on other pairs. A path ends as
+    soon as it has left the largest ball, or entered the smallest one: no point farther along belongs to any budget.
 
     Args:
         goal: to be lowered.
@@ -58,9 +61,16 @@ def starts_on_paths(goal: Goal, targets: Tensor, radii: Tensor) -> tuple[Tensor,
     low, high = (side.repeat(2, 1) for side in room(goal.autoencoder, goal.originals))
     weights = _strengths(goal, targets, apart)
     problem = pairs.repeat(2)
+
+    def onwards(row: Tensor, weight: Tensor, points: Tensor, _: Tensor) -> Tensor:
+        length, outwards = points.norm(dim=1), row < count
+        past = torch.where(outwards, length > radii.max(), length < radii.min())
+        return torch.where(past, torch.nan, torch.where(outwards, weight / _FACTOR, weight * _FACTOR))
+
     path = follow(
         lambda points, row: goal.with_gradient(points, problem[row]),
         torch.cat([torch.zeros_like(apart), apart]), low, high, torch.cat([weights.flip(1), weights]), _ROUGH,
+        steer=onwards,
     )  # fmt: skip
     spent = path.evaluations.sum(1).view(2, count).sum(0)
     best = [_best_in_ball(goal, path.point, problem, radius, low, high) for radius in radii]

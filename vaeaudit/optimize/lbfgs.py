@@ -23,6 +23,9 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`(points (rows, n), problem (rows,)) -> (values (rows,) float64, gradients (rows, n))`."""
 Penalty = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """P and its derivative at |x|^2: `(squares (rows,), problem (rows,)) -> (values (rows,), slopes (rows,))`, float64."""
+Steer = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""From what was solved, `(problem (rows,), weights (rows,), points (rows, n), objectives f (rows,))`, to the next weights
+`(rows,)`; NaN ends a path."""
 
 ARMIJO = 1e-4
 REFUSALS = 10
@@ -125,7 +128,7 @@ def minimize(
 
 def follow(
     objective: Objective, start: Tensor, lower: Tensor, upper: Tensor, weights: Tensor,
-    solver: BoxLBFGS | None = None, *, penalty: Penalty = squared,
+    solver: BoxLBFGS | None = None, *, penalty: Penalty = squared, steer: Steer | None = None,
 ) -> Minimum:  # fmt: skip
     """Minimise each row's objective plus a weighted penalty, for one weight after another.
 
@@ -138,6 +141,8 @@ def follow(
             NaN ends a row's path early.
         solver: settings.
         penalty: P, a function of the squared length.
+        steer: chooses each next weight by what was found at the last, instead of `weights`, of which the first column
+            then tells where to begin, and the number of columns how many a path has at most.
 
     Returns:
         For each row and weight the point it came to, its value, why it stopped and what it cost.
@@ -151,7 +156,7 @@ def follow(
     )  # fmt: skip
     flight = _Flight(
         start=start, lower=lower, upper=upper, weights=weights, found=found, memory=solver.memory,
-        places=_places(start, solver.memory),
+        places=_places(start, solver.memory), steer=steer,
     )  # fmt: skip
     state = flight.begin()
     look_every = 1 if start.device.type == "cpu" else LOOK_EVERY
@@ -221,6 +226,7 @@ class _Flight:
     found: Minimum
     memory: int
     places: int
+    steer: Steer | None
     entered: int = 0
 
     def begin(self) -> _State:
@@ -251,16 +257,23 @@ class _Flight:
             return state
         self._write(state, solved)
         stage = state.stage[solved] + 1
-        last = self.weights.shape[1] - 1
-        ahead = self.weights[state.problem[solved], stage.clamp_max(last)]
-        goes_on = (stage <= last) & ~ahead.isnan() & (state.reason[solved] != NON_FINITE)
-        self._advance(state, solved[goes_on], stage[goes_on])
+        ahead = self._ahead(state, solved, stage)
+        goes_on = ~ahead.isnan() & (state.reason[solved] != NON_FINITE)
+        self._advance(state, solved[goes_on], stage[goes_on], ahead[goes_on])
         free = solved[~goes_on]
         rows = self._next(len(free))
         if len(rows):
             state.put(free[: len(rows)], self._rows(rows, state.curvature))
         running = torch.nonzero(state.reason == RUNNING)[:, 0]
         return state.select(running) if len(running) < 0.8 * len(state.problem) or not len(running) else state
+
+    def _ahead(self, state: _State, solved: Tensor, stage: Tensor) -> Tensor:
+        """The weight at which each solved row goes on, NaN where it does not."""
+        last = self.weights.shape[1] - 1
+        ahead = self.weights[state.problem[solved], stage.clamp_max(last)]
+        if self.steer is not None:
+            ahead = self.steer(state.problem[solved], state.weight[solved], state.point[solved], state.value[solved])
+        return torch.where(stage <= last, ahead, torch.nan)
 
     def _write(self, state: _State, solved: Tensor) -> None:
         at = state.problem[solved], state.stage[solved]
@@ -269,9 +282,9 @@ class _Flight:
         self.found.reason[at] = state.reason[solved]
         self.found.evaluations[at] = state.evaluations[solved]
 
-    def _advance(self, state: _State, rows: Tensor, stage: Tensor) -> None:
+    def _advance(self, state: _State, rows: Tensor, stage: Tensor, weight: Tensor) -> None:
         state.stage[rows] = stage
-        state.weight[rows] = self.weights[state.problem[rows], stage]
+        state.weight[rows] = weight
         state.step[rows] = 1.0
         for counter in (state.refused, state.settled, state.evaluations):
             counter[rows] = 0
