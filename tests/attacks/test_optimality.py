@@ -1,4 +1,4 @@
-"""On a real model the batched attack ends no higher than paper A's own optimiser (issue 2, point 6)."""
+"""On a real model the batched attack ends no higher than paper A's own optimiser."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def test_without_noise_the_hinge_is_recovered_to_rounding(
 ) -> None:
     x = curves.grid(kind, count, reach=1.2)
     found = fit_hinge(x, curves.stick(x, hinge, floor))
-    assert float(found.hinge) == pytest.approx(hinge, rel=1e-9)  # issue 2 asks for 1 %
+    assert float(found.hinge) == pytest.approx(hinge, rel=1e-9)
     assert float(found.floor) == pytest.approx(floor, abs=1e-9)
     assert float(found.slope) == pytest.approx((1 - floor) / hinge, rel=1e-9)
     assert float(found.r_squared) == pytest.approx(1)
