@@ -240,6 +240,7 @@ def test_a_real_model_is_audited_by_its_file(project: Any, monkeypatch: pytest.M
         data = "zoo:mnist-vae"
         preset = "quick"
         pairs = 8
+        strengths = 6
         [thresholds]
         hinge = { at_least = 0.01 }
         auddc = { at_least = 0.9 }
