@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -46,20 +46,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = command_line(__doc__, PARTS, marker="scipy cpu")
     parser.add_argument("--threads", type=int, help="of torch on the CPU")
     parser.add_argument("--data", type=Path, help="folder with torchvision's MNIST")
-    parser.add_argument("--pairs", type=int, default=25)
     parser.add_argument("--problems", type=int, default=100, help="given to solvers of one problem at a time")
+    return chosen(parser, arguments, PARTS)
+
+
+def command_line(description: str | None, parts: Collection[str], *, marker: str) -> argparse.ArgumentParser:
+    """What every script of several parts is asked with."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(parts)}; all by default")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--pairs", type=int, default=25)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tiny", action="store_true", help="only show that everything runs")
-    parser.add_argument("--write", type=Path, help="markdown file with markers such as <!-- scipy cpu -->")
+    parser.add_argument("--write", type=Path, help=f"markdown file with markers such as <!-- {marker} -->")
+    return parser
+
+
+def chosen(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, parts: Collection[str]
+) -> argparse.Namespace:
+    """What was asked for; a part that there is not is refused."""
     options = parser.parse_args(arguments)
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
+    if unknown := set(options.parts) - set(parts):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose of {', '.join(parts)}")
     return options
 
 

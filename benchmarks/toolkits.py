@@ -14,12 +14,11 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from attack import insert
+from attack import chosen, command_line, insert
 from attacking import subjects
 from attacking.common import Numbers, Settings, machine
 from comparing import in_ball, smallest
@@ -127,18 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--pairs", type=int, default=25)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tiny", action="store_true", help="only show that everything runs")
-    parser.add_argument("--write", type=Path, help="markdown file with markers such as <!-- ball cpu -->")
-    options = parser.parse_args(arguments)
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
-    return options
+    return chosen(command_line(__doc__, PARTS, marker="ball cpu"), arguments, PARTS)
 
 
 def quick(question: Question) -> Question:

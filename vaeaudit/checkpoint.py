@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import os
 import warnings
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from vaeaudit.errors import FallbackWarning, StorageError
 from vaeaudit.files import make_folder, read_arrays, write_arrays
 from vaeaudit.parallel import spread
-from vaeaudit.processes.ranks import Ranks
+from vaeaudit.processes.ranks import Ranks, digest
 from vaeaudit.processes.sharing import holdings, packed, unpacked
 
 Arrays = dict[str, NDArray[Any]]
@@ -75,10 +73,10 @@ class Checkpoint:
         Raises:
             StorageError: the folder cannot be written to; said before anything is measured, where that is known.
         """
-        key = _digest({**self.key, "measurement": name, "of": settings})
+        key = digest({**self.key, "measurement": name, "of": settings})
         if not all(self._holds(key, rows)):
             self._read_folder(name, key)
-        before = holdings(self.ranks, name, _digest([key, rows]), self._holds(key, rows), len(measures))
+        before = holdings(self.ranks, name, digest([key, rows]), self._holds(key, rows), len(measures))
         missing = before.missing
         if len(missing) and self.folder is not None:
             make_folder(self.folder)
@@ -112,7 +110,7 @@ class Checkpoint:
         if self.folder is None:
             return
         kept = {**arrays, _KEY: np.array(key), _ROWS: np.array(rows)}
-        path = self.folder / f"{name}-{key[:8]}-{_digest(rows)[:8]}.npz"
+        path = self.folder / f"{name}-{key[:8]}-{digest(rows)[:8]}.npz"
         try:
             _write(path, kept)
         except StorageError as error:
@@ -172,10 +170,6 @@ def _names(rows: NDArray[Any], arrays: Arrays) -> list[str]:
     if rows.ndim != 1 or rows.dtype.kind != "U" or min(lengths, default=-1) < 0 or max(lengths) != len(rows):
         raise ValueError("it does not hold rows of measurements")
     return [str(row) for row in rows]
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _joined(rows: Sequence[Arrays]) -> Arrays:

@@ -3,9 +3,7 @@
 import importlib
 import importlib.util
 import math
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,19 +13,6 @@ import vaeaudit
 from vaeaudit import attacks, zoo
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable():
-    """The scripts' folder on the path, as it is when one is run."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(FOLDER)
-        yield
-
-
-@pytest.fixture
-def module() -> Callable[[str], ModuleType]:
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """What the toolkits are asked, and how their answers are judged; and each of them, where it is installed."""
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,19 +12,6 @@ import vaeaudit
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PAIRS, PIXELS = 3, (1, 2, 4)
 STEPS = {"steps": 200.0, "step": 0.1}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable():
-    """The scripts' folder on the path, as it is when one is run."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(FOLDER)
-        yield
-
-
-@pytest.fixture
-def module() -> Callable[[str], ModuleType]:
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -19,14 +19,15 @@ from vaeaudit.report.text.terminal import print_comparison, print_page
 def compare(options: argparse.Namespace) -> int:
     """Compare every report with the first."""
     reports = [load(path) for path in options.reports]
-    for place, comparison in enumerate(compare_all(reports)):
+    comparisons = compare_all(reports)
+    for place, comparison in enumerate(comparisons):
         if place:
             Console().print()
         print_comparison(comparison)
     if options.html is not None:
         from vaeaudit.report.pages.comparison import render_comparison
 
-        _write_page(options.html, render_comparison(reports))
+        _write_page(options.html, render_comparison(reports, comparisons))
     return PASS
 
 

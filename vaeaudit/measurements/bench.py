@@ -85,10 +85,10 @@ class Bench:
 
         return measured
 
-    def pair_keys(self, pairs: int) -> list[str]:
-        """What each pair's row is kept under; the first few are kept with their pictures."""
+    def pair_keys(self, pairs: int, *, pictured: bool = False) -> list[str]:
+        """What each pair's row is kept under; with pictures, the first few are."""
         names = [":".join(self.data.fingerprint_of(int(row)) for row in pair) for pair in self.pairs[:pairs]]
-        return self._marked(names)
+        return self._marked(names) if pictured else names
 
     def image_keys(self, rows: Rows, *, pictured: bool = False) -> list[str]:
         """What each image's row is kept under; with pictures, the first few are."""
@@ -112,6 +112,11 @@ class Bench:
         originals = self.pairs[:, 0]
         base = once(originals[: self.first], rest)[:before]
         return once(base, originals, rest)[:count]
+
+    def originals_as(self, wanted: Callable[[Spec], int]) -> Rows:
+        """As `originals_first`, for as many images as the preset wants, grown with the pairs."""
+        before, count = (wanted(self.spec.grown(pairs)) for pairs in (self.first, len(self.pairs)))
+        return self.originals_first(before, count)
 
     def spans(self, pairs: int) -> Floats:
         """L2(x - t) of the first pairs, `(pairs,)`."""

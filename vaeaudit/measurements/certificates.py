@@ -125,8 +125,7 @@ class _Certifier:
             "work": self.bench.spec.certificate_work, "figures": self.figures, "balls": balls, "r": self.r,
             "budgets": self.bench.radii(BUDGETS), "divergence": self.bench.divergence,
         }  # fmt: skip
-        names = [key.removesuffix(":pictured") for key in self.bench.pair_keys(pairs)]
-        keys = [f"{name}:{level!r}" for name, level in zip(names, levels.tolist(), strict=True)]
+        keys = [f"{key}:{level!r}" for key, level in zip(self.bench.pair_keys(pairs), levels.tolist(), strict=True)]
         measure = partial(self._measure, levels=levels, balls=balls)
         return self.bench.kept("certificates", "certificates", keys, measure, _AT_ONCE, settings)
 

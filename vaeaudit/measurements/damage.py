@@ -34,7 +34,7 @@ def attacked(bench: Bench) -> tuple[Rows, list[float], Floats, NDArray[np.float3
 def _measured(bench: Bench) -> tuple[Rows, list[float], Arrays]:
     """Rows of the images, budgets, and what the attack did; it is run once."""
     radii = bench.radii(BUDGETS)
-    rows = bench.originals_first(bench.spec.grown(bench.first).damaged, bench.spec.grown(len(bench.pairs)).damaged)
+    rows = bench.originals_as(lambda spec: spec.damaged)
     attack = partial(_damage, bench, rows=rows, radii=radii)
     settings = {
         "radii": radii, "steps": bench.spec.damage_steps, "restarts": bench.spec.damage_restarts, "watched": True,

@@ -63,7 +63,7 @@ def _measured(bench: Bench, radii: list[float], compared: list[float]) -> Arrays
     cost = min(ROWS_A_UNIT * units, products) if are_decomposed(bench, units) else products
     count = afforded(grown, min(len(bench.pairs), grown.damaged), cost, units)
     return bench.kept(
-        "local", "steps along eigenvectors", [key.removesuffix(":pictured") for key in bench.pair_keys(count)],
+        "local", "steps along eigenvectors", bench.pair_keys(count),
         partial(_local, bench, radii=radii, compared=compared), IMAGES_AT_ONCE,
         {"radii": radii, "compared": compared, "samples": bench.spec.samples},
     )  # fmt: skip

@@ -46,12 +46,8 @@ def spoiled_too(findings: list[health.Finding], scores: tuple[ExtensionScore, ..
 
 def _measured(bench: Bench, plugin: Plugin, score: Score) -> tuple[ExtensionScore, list[health.Finding]]:
     name, paired = plugin.named(score), score.per == "pair"
-    rows = _images(bench)
-    keys = (
-        [key.removesuffix(":pictured") for key in bench.pair_keys(len(bench.pairs))]
-        if paired
-        else bench.image_keys(rows)
-    )
+    rows = bench.originals_as(lambda spec: spec.damaged)
+    keys = bench.pair_keys(len(bench.pairs)) if paired else bench.image_keys(rows)
     arrays = bench.kept(
         f"plugin-{name}", name, keys, partial(_figures, bench, rows=rows, plugin=plugin, score=score), IMAGES_AT_ONCE,
         {"plugin": str(plugin), "per": score.per},
@@ -67,10 +63,6 @@ def _measured(bench: Bench, plugin: Plugin, score: Score) -> tuple[ExtensionScor
     )  # fmt: skip
     findings = [health.finding_plugin_figures(str(plugin), name, wrong, len(values), score.per)] if wrong else []
     return found, findings
-
-
-def _images(bench: Bench) -> Rows:
-    return bench.originals_first(bench.spec.grown(bench.first).damaged, bench.spec.grown(len(bench.pairs)).damaged)
 
 
 def _figures(bench: Bench, chunk: Rows, rows: Rows, plugin: Plugin, score: Score) -> Arrays:

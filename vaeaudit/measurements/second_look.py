@@ -79,7 +79,8 @@ def second_look(bench: Bench, curves: Curves, damage: Damage) -> list[health.Fin
         "divergence": bench.divergence, "penalty": bench.penalty, "budgets": BUDGETS,
     }  # fmt: skip
     # a ball comes of its pair's curve, which other things determine than these settings
-    keys = [f"{key}:{ball!r}" for key, ball in zip(bench.pair_keys(pairs), plan.balls.tolist(), strict=True)]
+    pairs_named = bench.pair_keys(pairs, pictured=True)
+    keys = [f"{key}:{ball!r}" for key, ball in zip(pairs_named, plan.balls.tolist(), strict=True)]
     rows = bench.kept("second-look", "second look", keys, partial(_looked_at, bench, plan=plan), _AT_ONCE, settings)
     return [
         *_of_gradients(rows), *_of_untargeted(bench, rows, damage), *_of_targeted(bench, rows, curves, plan),

@@ -32,7 +32,7 @@ def tradeoff(bench: Bench, strengths: Tensor, pairs: int, *, further: bool = Fal
         "precision": bench.precision, **({"rounds": spec.rounds} if spec.rounds != ROUNDS else {}),
     }  # fmt: skip
     return bench.kept(
-        "tradeoff", "further strengths" if further else "targeted attack", bench.pair_keys(pairs),
+        "tradeoff", "further strengths" if further else "targeted attack", bench.pair_keys(pairs, pictured=True),
         partial(_tradeoff, bench, strengths=strengths), pairs_at_once(bench.images, len(strengths)), settings,
         *(one.as_crew(partial(_tradeoff, one, strengths=strengths)) for one in bench.crew),
     )  # fmt: skip

@@ -83,7 +83,7 @@ def attacked(bench: Bench, deterministic: bool) -> tuple[Rows, list[float], Floa
 
 
 def _rows(bench: Bench) -> Rows:
-    return bench.originals_first(bench.spec.grown(bench.first).family, bench.spec.grown(len(bench.pairs)).family)
+    return bench.originals_as(lambda spec: spec.family)
 
 
 def radii_of(bench: Bench, norm: str) -> list[float]:
@@ -174,7 +174,7 @@ def _targeted(bench: Bench, pairs: int, norm: Norm, deterministic: bool) -> Arra
     family, theirs = attacks.targeted_attacks(deterministic=deterministic), plugin_attacks("targeted", norm)
     return bench.kept(
         f"family-targeted-{norm}", f"all targeted attacks, {norm}",
-        [key.removesuffix(":pictured") for key in bench.pair_keys(pairs)],
+        bench.pair_keys(pairs),
         partial(_aimed, bench, norm=norm, family=family, theirs=theirs), _at_once(bench, len(family) + len(theirs)),
         {**_settings(bench, norm), "attacks": [*family, *(one.name for one in theirs)]},
     )  # fmt: skip

@@ -134,7 +134,7 @@ class Ranks:
         Raises:
             RanksError: they do not; it names what differs.
         """
-        digests = {name: _digest(value) for name, value in facts.items()}
+        digests = {name: digest(value) for name, value in facts.items()}
         heard: list[dict[str, str]] = [json.loads(text) for text in self.meet(json.dumps(digests).encode())]
         names = sorted({name for others in heard for name in others})
         apart = {name: _unlike_the_first([others.get(name) for others in heard]) for name in names}
@@ -160,7 +160,8 @@ class Ranks:
         return self._line.add(f"{self._meetings}/finished", amount)
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 

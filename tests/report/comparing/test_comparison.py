@@ -226,7 +226,7 @@ def test_too_few_or_too_many_reports_are_refused(make_report: MakeReport, count:
 def test_the_page_shows_every_report_and_which_differences_are_significant(make_report: MakeReport) -> None:
     evil = "<script>alert(1)</script>"
     reports = [make_report(name=evil), make_report(shift=0.2), _provenance(make_report(reach=3.0), preset="quick")]
-    page = render_comparison(reports)
+    page = render_comparison(reports, compare_all(reports))
     assert page.count("<script>") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     hinge = page.split('<th scope="row">Hinge')[1].split("</tr>")[0]
@@ -241,6 +241,7 @@ def test_the_page_shows_every_report_and_which_differences_are_significant(make_
 
 
 def test_the_page_says_why_figures_are_not_comparable(make_report: MakeReport) -> None:
-    page = render_comparison([make_report(), make_report(health=(INVALID,), decoder=None)])
+    reports = [make_report(), make_report(health=(INVALID,), decoder=None)]
+    page = render_comparison(reports, compare_all(reports))
     assert "the new figure is not to be relied upon" in page
     assert page.count("the new report lacks it") == 8

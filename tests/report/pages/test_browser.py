@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from vaeaudit.report.comparing.comparison import compare_all
 from vaeaudit.report.comparing.leaderboard import leaderboard, read_reports
 from vaeaudit.report.pages.comparison import render_comparison
 from vaeaudit.report.pages.html import render
@@ -86,7 +87,8 @@ def folder(make_report: MakeReport, tmp_path_factory: pytest.TempPathFactory) ->
     )
     other = make_report(name="other", pairs=30, shift=0.2)
     (root / "report.html").write_text(render(report))
-    (root / "comparison.html").write_text(render_comparison([other, make_report(pairs=30), report]))
+    compared = [other, make_report(pairs=30), report]
+    (root / "comparison.html").write_text(render_comparison(compared, compare_all(compared)))
     for name, saved in {"one": report, "two": other, "three": make_report(pairs=30)}.items():
         saved.save(root / "reports" / name, page=False)
     board = leaderboard(*read_reports(root / "reports"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vaeaudit.report import words
-from vaeaudit.report.comparing.comparison import Change, Comparison, compare_all
+from vaeaudit.report.comparing.comparison import Change, Comparison
 from vaeaudit.report.comparing.differences import SIGNIFICANT
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.pages import overlays
@@ -55,13 +55,13 @@ class Row:
     contrasts: tuple[Contrast | None, ...]
 
 
-def render_comparison(reports: Sequence[AuditReport]) -> str:
+def render_comparison(reports: Sequence[AuditReport], comparisons: Sequence[Comparison]) -> str:
     """The comparison of every report with the first, as an HTML page that needs nothing from outside.
 
-    Raises:
-        OptionError: fewer than two reports, or too many.
+    Args:
+        reports: at least two.
+        comparisons: of them, by `compare_all`.
     """
-    comparisons = compare_all(reports)
     named = dict(zip(string.ascii_uppercase, reports, strict=False))
     letters = list(named)
     return page(
