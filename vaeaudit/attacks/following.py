@@ -9,17 +9,15 @@ import torch
 from torch import Tensor
 
 from vaeaudit.attacks.balls import room
+from vaeaudit.attacks.exchange import ROUNDS, Exchange
 from vaeaudit.attacks.penalised import Penalised, Penalty
 from vaeaudit.autoencoder import Autoencoder, Precision
-from vaeaudit.optimize import BoxLBFGS, Minimum, follow
+from vaeaudit.optimize import BoxLBFGS, Minimum, Renew, follow
 
 _ROUGH: dict[Penalty, float] = {"l2_squared": 1e-2, "l2": 1e-4}
 """Tolerance of the paths. An unsquared norm bends where it is least, and rough paths end far from its minima."""
 _FOLLOWED = 4
 """Most strengths that are followed one after the other."""
-ROUNDS = 8
-"""Most polishes of a strength, each from a better candidate that another one's polish has brought."""
-_IMPROVEMENT = 1e-4
 
 
 @dataclass(kw_only=True)
@@ -58,24 +56,20 @@ class SeriesSearch:
     def solve(self, objective: Penalised, targets: Tensor) -> Followed:
         """Follow the series from all starts, then polish the best point at each strength."""
         ends, evaluations = self._follow(objective, self._starts(objective, targets))
-        values = torch.stack([self._cost_along(objective, end) for end in ends])
         candidates = torch.cat([*ends.unbind(), *self._corners(objective, targets)], 1)
-        points, best = self._best(objective, candidates)
-        found = Followed(
-            points=points, values=best, converged=torch.zeros_like(best, dtype=torch.bool),
-            disagreement=_disagreement(values[:2]), evaluations=evaluations,
+        goals = self._goals(objective, candidates)
+        exchange = Exchange(objective, self.series, candidates, goals, self.rounds)
+        count, pairs = len(self.series), torch.arange(len(targets), device=targets.device)
+        rows = pairs.repeat_interleave(count)
+        polished = self._minimize(
+            objective, exchange.points.flatten(0, 1), rows, self.series.repeat(len(targets))[:, None], self.solver,
+            renew=exchange.renew,
         )  # fmt: skip
-        todo = torch.ones_like(found.converged)
-        for _ in range(self.rounds):
-            self._polish(objective, found, todo)
-            better, lowest = self._best(objective, found.points)
-            todo = lowest < found.values - _IMPROVEMENT * found.values.abs()
-            found.points = torch.where(todo[..., None], better, found.points)
-            found.values = torch.where(todo, lowest, found.values)
-            if not bool(todo.any()):
-                break
-        found.converged &= ~todo
-        return found
+        along = goals[:, : 2 * count].view(-1, 2, count) + self.series * objective.size(ends[:2]).transpose(0, 1)
+        return Followed(
+            points=exchange.points, values=exchange.values, converged=exchange.converged,
+            disagreement=_disagreement(along), evaluations=evaluations + polished.evaluations.view(-1, count).sum(1),
+        )  # fmt: skip
 
     def _corners(self, objective: Penalised, targets: Tensor) -> tuple[Tensor, Tensor]:
         """No distortion, and all the way to the target, each `(pairs, 1, n)`."""
@@ -127,41 +121,21 @@ class SeriesSearch:
         order = torch.where(upwards[:, None, None], first + steps, first + sizes - 1 - steps)
         return torch.where(steps < sizes, order, -1)
 
-    def _polish(self, objective: Penalised, found: Followed, todo: Tensor) -> None:
-        """Improve the points in question in place; none gets worse."""
-        pair, strength = torch.nonzero(todo, as_tuple=True)
-        start, strengths = found.points[pair, strength], self.series[strength]
-        minimum = self._minimize(objective, start, pair, strengths[:, None], self.solver)
-        point, value = minimum.point[:, 0], minimum.value[:, 0]
-        if objective.penalty == "l2":  # the optimiser saw it rounded off at zero
-            inputs = objective.originals[pair] + point.view_as(objective.originals[pair])
-            value = objective.goal.of(inputs, pair) + strengths * objective.size(point)
-        better = value <= found.values[pair, strength]
-        found.points[pair, strength] = torch.where(better[:, None], point, start)
-        found.values[pair, strength] = torch.where(better, value, found.values[pair, strength])
-        found.converged[pair, strength] = minimum.converged[:, 0]
-        found.evaluations.index_add_(0, pair, minimum.evaluations[:, 0])
-
     def _minimize(
-        self, objective: Penalised, start: Tensor, pairs: Tensor, strengths: Tensor, solver: BoxLBFGS
+        self,
+        objective: Penalised,
+        start: Tensor,
+        pairs: Tensor,
+        strengths: Tensor,
+        solver: BoxLBFGS,
+        renew: Renew | None = None,
     ) -> Minimum:
         low, high = room(self.ae, objective.originals)
         return follow(
             lambda points, problem: objective.goal.with_gradient(points, pairs[problem]),
             start, low[pairs], high[pairs], strengths, solver,
-            penalty=lambda squares, problem: objective.smooth_penalty(squares, pairs[problem]),
+            penalty=lambda squares, problem: objective.smooth_penalty(squares, pairs[problem]), renew=renew,
         )  # fmt: skip
-
-    def _cost_along(self, objective: Penalised, points: Tensor) -> Tensor:
-        """The objective of points `(pairs, strengths, n)`, each at its own strength."""
-        return self._goals(objective, points) + self.series * objective.size(points)
-
-    def _best(self, objective: Penalised, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """For each strength the candidate of least objective, `(pairs, strengths, n)`, and its value."""
-        delta = self._goals(objective, candidates)
-        cost = delta[:, None] + self.series[None, :, None] * objective.size(candidates)[:, None]
-        value, index = cost.nan_to_num(math.inf, math.inf).min(2)
-        return candidates.gather(1, index[..., None].expand(-1, -1, candidates.shape[2])), value
 
     def _goals(self, objective: Penalised, points: Tensor) -> Tensor:
         pairs, count, _ = points.shape
@@ -171,6 +145,6 @@ class SeriesSearch:
 
 
 def _disagreement(values: Tensor) -> Tensor:
-    """By how much the worse of two objectives exceeds the better, as a fraction of it, `(pairs, strengths)`."""
-    better, worse = values.amin(0), values.amax(0)
+    """By how much the worse of two objectives `(pairs, 2, strengths)` exceeds the better, as a fraction of it."""
+    better, worse = values.amin(1), values.amax(1)
     return ((worse - better) / better.abs().clamp_min(torch.finfo(better.dtype).tiny)).nan_to_num(0, math.inf)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from vaeaudit.attacks.aims import Aim, Aimed, aimed, checked_pairs
-from vaeaudit.attacks.following import ROUNDS, Followed, SeriesSearch
+from vaeaudit.attacks.exchange import ROUNDS
+from vaeaudit.attacks.following import Followed, SeriesSearch
 from vaeaudit.attacks.goals import Likelihood
 from vaeaudit.attacks.penalised import Penalised, Penalty
 from vaeaudit.attacks.strengths import Strengths, series_of

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vaeaudit import attacks
-from vaeaudit.attacks.following import ROUNDS
+from vaeaudit.attacks.exchange import ROUNDS
 from vaeaudit.attacks.targeted import SOLVER, TargetedAttack, pairs_at_once
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.measurements.bench import Bench, Rows, plain

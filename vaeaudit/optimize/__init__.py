@@ -1,7 +1,8 @@
 """Batched optimisation: mathematics alone, nothing about autoencoders."""
 
 from vaeaudit.optimize.ascent import Maximum, ascend
-from vaeaudit.optimize.lbfgs import REASONS, BoxLBFGS, Minimum, Steer, follow, minimize, squared
+from vaeaudit.optimize.flight import REASONS, Minimum, Renew, Steer
+from vaeaudit.optimize.lbfgs import BoxLBFGS, follow, minimize, squared
 from vaeaudit.optimize.projection import project_l2, project_linf, stretch_l2
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "BoxLBFGS",
     "Maximum",
     "Minimum",
+    "Renew",
     "Steer",
     "ascend",
     "follow",

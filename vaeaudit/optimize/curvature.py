@@ -10,7 +10,7 @@ coordinates alone, the subspace minimisation of L-BFGS-B (Byrd, Lu, Nocedal and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -53,6 +53,12 @@ class Curvature:
         return Curvature(
             pairs=self.pairs[rows], gram=self.gram[rows], age=self.age[rows], newest=self.newest[rows]
         )  # fmt: skip
+
+    def joined(self, others: Curvature) -> Curvature:
+        """With other rows behind."""
+        return Curvature(**{
+            field.name: torch.cat([getattr(self, field.name), getattr(others, field.name)]) for field in fields(self)
+        })  # fmt: skip
 
     def forget(self, rows: Tensor) -> None:
         """Drop the pairs of the rows that are True, `(rows,)`."""
@@ -151,8 +157,9 @@ class Model:
 
 def _masked_products(pairs: Tensor, free: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Inner products of the pairs over the free coordinates, and with the gradient, float64."""
+    masked = pairs * free[:, None]
     # the gradient on the left: with one row alone, matrix times vector would round differently than in company
-    return ((pairs * free[:, None]) @ pairs.mT).double(), (gradient[:, None] @ pairs.mT).double()[:, 0]
+    return (masked @ masked.mT).double(), (gradient[:, None] @ masked.mT).double()[:, 0]
 
 
 def _blocks(gram: Tensor, memory: int, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,21 +11,30 @@ onto the box, which makes it a two-metric projection (Bertsekas 1982) with an ex
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vaeaudit.errors import OptionError
-from vaeaudit.optimize.curvature import Curvature
+from vaeaudit.optimize.flight import (
+    BUDGET,
+    DECREASE,
+    GRADIENT,
+    NON_FINITE,
+    RUNNING,
+    STUCK,
+    Flight,
+    Minimum,
+    Renew,
+    State,
+    Steer,
+)
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """`(points (rows, n), problem (rows,)) -> (values (rows,) float64, gradients (rows, n))`."""
 Penalty = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """P and its derivative at |x|^2: `(squares (rows,), problem (rows,)) -> (values (rows,), slopes (rows,))`, float64."""
-Steer = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""From what was solved, `(problem (rows,), weights (rows,), points (rows, n), objectives f (rows,))`, to the next weights
-`(rows,)`; NaN ends a path."""
 
 ARMIJO = 1e-4
 REFUSALS = 10
@@ -34,19 +43,6 @@ _DOUBTFUL = 4
 """Trials refused in a row after which the objective counts as steep in all directions that no pair tells of."""
 LOOK_EVERY = 4
 """Ticks between two looks at which rows have finished, away from the CPU: the only host-device synchronisation."""
-IN_FLIGHT = {"cpu": 256}
-IN_FLIGHT_ELSEWHERE = 2**14
-STATE_BYTES = 2**30
-"""Memory for the rows in flight; the others wait for a place."""
-RUNNING, DECREASE, GRADIENT, STUCK, BUDGET, NON_FINITE = range(6)
-REASONS = (
-    "running",
-    "the objective no longer decreases",
-    "the projected gradient vanishes",
-    "no step along the gradient decreases the objective further at this precision",
-    "the budget of evaluations ran out: raise max_evaluations",
-    "the objective is not finite at the start",
-)
 _CAUTIOUS = 0.1
 """Length of a step without any memory, as a share of the box's diagonal."""
 _FLATTEST = 1e-30
@@ -75,28 +71,6 @@ class BoxLBFGS:
                 raise OptionError(f"{name} expects at least {smallest}, got {getattr(self, name)}")
         if not 0 < self.tolerance < 1:
             raise OptionError(f"tolerance expects a number between 0 and 1, got {self.tolerance}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Minimum:
-    """What came of each problem; `...` is `rows`, or `rows, weights` along a path.
-
-    Attributes:
-        point: last accepted point, at most a rounding error above the best seen, `(..., n)`.
-        value: objective there, `(...)`, float64.
-        reason: why it stopped, index into `REASONS`, `(...)`.
-        evaluations: gradient evaluations spent, `(...)`.
-    """
-
-    point: Tensor
-    value: Tensor
-    reason: Tensor
-    evaluations: Tensor
-
-    @property
-    def converged(self) -> Tensor:
-        """Problems that stopped for a reason other than an exhausted budget, `(...)`."""
-        return (self.reason == DECREASE) | (self.reason == GRADIENT) | (self.reason == STUCK)
 
 
 def squared(squares: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,6 +103,7 @@ def minimize(
 def follow(
     objective: Objective, start: Tensor, lower: Tensor, upper: Tensor, weights: Tensor,
     solver: BoxLBFGS | None = None, *, penalty: Penalty = squared, steer: Steer | None = None,
+    renew: Renew | None = None,
 ) -> Minimum:  # fmt: skip
     """Minimise each row's objective plus a weighted penalty, for one weight after another.
 
@@ -143,6 +118,8 @@ def follow(
         penalty: P, a function of the squared length.
         steer: chooses each next weight by what was found at the last, instead of `weights`, of which the first column
             then tells where to begin, and the number of columns how many a path has at most.
+        renew: asked whenever paths have ended which ones are to be followed once more, from other starts. What was found on
+            a path is then overwritten, and evaluations add up. Rows that it starts go before those that wait.
 
     Returns:
         For each row and weight the point it came to, its value, why it stopped and what it cost.
@@ -154,9 +131,8 @@ def follow(
         reason=torch.full(shape, NON_FINITE, device=start.device),
         evaluations=torch.zeros(shape, dtype=torch.long, device=start.device),
     )  # fmt: skip
-    flight = _Flight(
-        start=start, lower=lower, upper=upper, weights=weights, found=found, memory=solver.memory,
-        places=_places(start, solver.memory), steer=steer,
+    flight = Flight(
+        start=start, lower=lower, upper=upper, weights=weights, found=found, memory=solver.memory, steer=steer, renew=renew
     )  # fmt: skip
     state = flight.begin()
     look_every = 1 if start.device.type == "cpu" else LOOK_EVERY
@@ -167,128 +143,6 @@ def follow(
         if tick % look_every == 0:
             state = flight.look(state)
     return found
-
-
-def _places(start: Tensor, memory: int) -> int:
-    most = IN_FLIGHT.get(start.device.type, IN_FLIGHT_ELSEWHERE)
-    row = (3 * memory + 16) * start.shape[1] * start.element_size()
-    return max(1, min(most, STATE_BYTES // max(row, 1)))
-
-
-@dataclass(kw_only=True)
-class _State:
-    """The rows in flight; every field has one entry a row."""
-
-    problem: Tensor
-    stage: Tensor
-    weight: Tensor
-    lower: Tensor
-    upper: Tensor
-    width: Tensor
-    point: Tensor
-    value: Tensor
-    gradient: Tensor
-    fresh: Tensor
-    curvature: Curvature
-    step: Tensor
-    damping: Tensor
-    refused: Tensor
-    settled: Tensor
-    evaluations: Tensor
-    total: Tensor
-    reason: Tensor
-
-    def select(self, rows: Tensor) -> _State:
-        return _State(**{
-            f.name: getattr(self, f.name).select(rows) if f.name == "curvature" else getattr(self, f.name)[rows]
-            for f in fields(self)
-        })  # fmt: skip
-
-    def put(self, places: Tensor, rows: _State) -> None:
-        """Let other rows take these places."""
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(rows, field.name)
-            if field.name == "curvature":
-                mine.age[places] = 0
-                mine.newest[places] = 0
-            else:
-                mine[places] = theirs
-
-
-@dataclass(kw_only=True)
-class _Flight:
-    """Which rows are in flight: those that finish make place for those that wait."""
-
-    start: Tensor
-    lower: Tensor
-    upper: Tensor
-    weights: Tensor
-    found: Minimum
-    memory: int
-    places: int
-    steer: Steer | None
-    entered: int = 0
-
-    def begin(self) -> _State:
-        rows = self._next(self.places)
-        return self._rows(rows, Curvature.none(self.start[rows], self.memory))
-
-    def _next(self, count: int) -> Tensor:
-        first, self.entered = self.entered, min(self.entered + count, len(self.start))
-        return torch.arange(first, self.entered, device=self.start.device)
-
-    def _rows(self, rows: Tensor, curvature: Curvature) -> _State:
-        zeros = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-        lower, upper = self.lower[rows], self.upper[rows]
-        point = self.start[rows].clamp(lower, upper)
-        return _State(
-            problem=rows, stage=torch.zeros_like(rows), weight=self.weights[rows, 0], lower=lower, upper=upper,
-            width=torch.linalg.vector_norm((upper - lower).clamp(max=1), dim=1).double(), point=point,
-            value=zeros + torch.inf, gradient=torch.zeros_like(point), fresh=torch.ones_like(rows, dtype=torch.bool),
-            curvature=curvature, step=zeros, damping=zeros + torch.nan, refused=torch.zeros_like(rows),
-            settled=torch.zeros_like(rows), evaluations=torch.zeros_like(rows), total=zeros + torch.inf,
-            reason=torch.full_like(rows, RUNNING),
-        )  # fmt: skip
-
-    def look(self, state: _State) -> _State:
-        """Write solved problems out, let their rows go on or leave, and fill the places that fall free."""
-        solved = torch.nonzero(state.reason != RUNNING)[:, 0]
-        if not len(solved):
-            return state
-        self._write(state, solved)
-        stage = state.stage[solved] + 1
-        ahead = self._ahead(state, solved, stage)
-        goes_on = ~ahead.isnan() & (state.reason[solved] != NON_FINITE)
-        self._advance(state, solved[goes_on], stage[goes_on], ahead[goes_on])
-        free = solved[~goes_on]
-        rows = self._next(len(free))
-        if len(rows):
-            state.put(free[: len(rows)], self._rows(rows, state.curvature))
-        running = torch.nonzero(state.reason == RUNNING)[:, 0]
-        return state.select(running) if len(running) < 0.8 * len(state.problem) or not len(running) else state
-
-    def _ahead(self, state: _State, solved: Tensor, stage: Tensor) -> Tensor:
-        """The weight at which each solved row goes on, NaN where it does not."""
-        last = self.weights.shape[1] - 1
-        ahead = self.weights[state.problem[solved], stage.clamp_max(last)]
-        if self.steer is not None:
-            ahead = self.steer(state.problem[solved], state.weight[solved], state.point[solved], state.value[solved])
-        return torch.where(stage <= last, ahead, torch.nan)
-
-    def _write(self, state: _State, solved: Tensor) -> None:
-        at = state.problem[solved], state.stage[solved]
-        self.found.point[at] = state.point[solved]
-        self.found.value[at] = torch.where(state.reason[solved] == NON_FINITE, torch.inf, state.total[solved])
-        self.found.reason[at] = state.reason[solved]
-        self.found.evaluations[at] = state.evaluations[solved]
-
-    def _advance(self, state: _State, rows: Tensor, stage: Tensor, weight: Tensor) -> None:
-        state.stage[rows] = stage
-        state.weight[rows] = weight
-        state.step[rows] = 1.0
-        for counter in (state.refused, state.settled, state.evaluations):
-            counter[rows] = 0
-        state.reason[rows] = RUNNING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,7 +177,7 @@ class _Trial:
     vanished: Tensor
 
 
-def _tick(objective: Objective, penalty: Penalty, state: _State, solver: BoxLBFGS) -> None:
+def _tick(objective: Objective, penalty: Penalty, state: State, solver: BoxLBFGS) -> None:
     """Evaluate one trial point a row; accept it and turn, or take a more cautious step."""
     trial = _tried(objective, penalty, state)
     _judge(state, trial, solver)
@@ -337,7 +191,7 @@ def _tick(objective: Objective, penalty: Penalty, state: _State, solver: BoxLBFG
     state.fresh = state.fresh & ~trial.accepted
 
 
-def _tried(objective: Objective, penalty: Penalty, state: _State) -> _Trial:
+def _tried(objective: Objective, penalty: Penalty, state: State) -> _Trial:
     running = state.reason == RUNNING
     size, slope = penalty(_squares(state.point), state.problem)
     state.total = torch.where(state.fresh, torch.inf, state.value + state.weight * size)
@@ -347,7 +201,7 @@ def _tried(objective: Objective, penalty: Penalty, state: _State) -> _Trial:
     reduced = gradient * free
     direction, plain, steepest = _direction(state, reduced, free, shift)
     point = torch.addcmul(state.point, direction, state.step.to(direction.dtype)[:, None])
-    point = torch.minimum(torch.maximum(point, state.lower), state.upper)
+    point = point.clamp_(state.lower, state.upper)
     value, new_gradient = objective(point, state.problem)
     state.evaluations += running
     moved = point - state.point
@@ -360,7 +214,7 @@ def _tried(objective: Objective, penalty: Penalty, state: _State) -> _Trial:
     return _Trial(
         point=point, value=value, gradient=new_gradient, moved=moved, total=total, fall=fall, slack=slack,
         finite=finite, accepted=accepted, refused=running & ~accepted & ~state.fresh, plain=plain, steepest=steepest,
-        vanished=running & ~state.fresh & (reduced == 0).all(1),
+        vanished=running & ~state.fresh & (reduced.abs().sum(1) == 0),
     )  # fmt: skip
 
 
@@ -370,12 +224,13 @@ def _squares(points: Tensor) -> Tensor:
 
 
 def _free(point: Tensor, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """1 where a coordinate may move, 0 where it is pushed against the bound it rests on, `(rows, n)`."""
-    held = ((point <= lower) & (gradient >= 0)) | ((point >= upper) & (gradient <= 0))
-    return (~held).to(point.dtype)
+    """1 where a coordinate moves down the gradient, 0 where it rests on the bound that it is pushed against, `(rows, n)`."""
+    # arithmetic alone: comparisons and where() of whole batches take a CPU several times as long
+    furthest = torch.add(point, gradient, alpha=-torch.finfo(point.dtype).max).clamp_(lower, upper)
+    return furthest.sub_(point).sign_().abs_()
 
 
-def _direction(state: _State, reduced: Tensor, free: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _direction(state: State, reduced: Tensor, free: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The step to try, which rows go along the gradient alone, and the upper estimate of the curvature.
 
     In directions that no pair tells of, the objective may be as flat as the penalty or as steep as anywhere:
@@ -394,7 +249,7 @@ def _direction(state: _State, reduced: Tensor, free: Tensor, shift: Tensor) -> t
     return torch.where(plain[:, None], along, direction), plain, steepest
 
 
-def _judge(state: _State, trial: _Trial, solver: BoxLBFGS) -> None:
+def _judge(state: State, trial: _Trial, solver: BoxLBFGS) -> None:
     """Say which problems are solved or given up."""
     running = state.reason == RUNNING
     tolerance = max(solver.tolerance, torch.finfo(state.point.dtype).eps)
@@ -411,12 +266,12 @@ def _judge(state: _State, trial: _Trial, solver: BoxLBFGS) -> None:
         state.reason = torch.where(holds, reason, state.reason)
 
 
-def _is_lost(state: _State, trial: _Trial) -> Tensor:
+def _is_lost(state: State, trial: _Trial) -> Tensor:
     """Directions along which nothing is to be gained: refused at every length, or by less than rounding."""
     return (state.refused >= REFUSALS) | (trial.fall >= 0) | (-trial.fall <= trial.slack)
 
 
-def _caution(state: _State, trial: _Trial) -> None:
+def _caution(state: State, trial: _Trial) -> None:
     """Set the length of the next step and the damping; a direction that is lost is forgotten, and its pairs with it.
 
     Lengths are found by quadratic interpolation, held between a twentieth and a half of the last one.
