@@ -84,16 +84,17 @@ class Curvature:
     def shifted(self, shift: Tensor) -> Model:
         """The curvature with a multiple of the identity added to the Hessian, `(rows,)`, float64."""
         memory = self.age.shape[1]
-        yy, sy, ss = _blocks(self.gram, memory, shift)
-        along = sy.diagonal(dim1=1, dim2=2)
-        squares = yy.diagonal(dim1=1, dim2=2)
-        lengths = squares.clamp_min(0).sqrt() * ss.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+        own = self.gram.diagonal(dim1=1, dim2=2)
+        yy, ss = own[:, :memory], own[:, memory : 2 * memory]
+        sy = self.gram.diagonal(-memory, dim1=1, dim2=2)[:, :memory]
+        wide = shift[:, None]
+        along = torch.addcmul(sy, wide, ss)
+        squares = torch.addcmul(yy, wide, sy + along)
+        lengths = (squares.clamp_min(0) * ss).sqrt()
         usable = (self.age > 0) & (along > SMALLEST_COSINE * lengths) & (along > _TINY)
-        newest = torch.where(usable, self.age, 0).argmax(1, keepdim=True)
+        newest = (self.age * usable).argmax(1, keepdim=True)
         steepest = (squares / along.clamp_min(_TINY)).gather(1, newest)[:, 0]
-        return Model(
-            curvature=self, shift=shift, usable=usable, known=usable.any(1), steepest=steepest, sy=sy, ss=ss
-        )  # fmt: skip
+        return Model(curvature=self, shift=shift, usable=usable, known=usable.any(1), steepest=steepest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +107,6 @@ class Model:
         usable: pairs of positive curvature, `(rows, m)`.
         known: rows with such a pair, `(rows,)`.
         steepest: y'y / s'y of the newest one, an upper estimate of the curvature, `(rows,)`.
-        sy: s_i'y_j with the shift, `(rows, m, m)`.
-        ss: s_i's_j, `(rows, m, m)`.
     """
 
     curvature: Curvature
@@ -115,8 +114,6 @@ class Model:
     usable: Tensor
     known: Tensor
     steepest: Tensor
-    sy: Tensor
-    ss: Tensor
 
     def step(self, gradient: Tensor, free: Tensor, theta: Tensor) -> Tensor:
         """Minimiser of the model over the free coordinates, as a step, `(rows, n)`.
@@ -135,40 +132,37 @@ class Model:
     def _weights(self, gram: Tensor, slopes: Tensor, theta: Tensor) -> Tensor:
         """Weights of the pairs in -theta times the step, beside the gradient, `(rows, 2 m)`.
 
-        With W and g on the free coordinates, the step is -(g + W (theta M^-1 - W'W)^-1 W'g) / theta.
+        With W = [Y + shift S, theta S] and g on the free coordinates, the step is -(g + W (theta M^-1 - W'W)^-1 W'g) / theta.
+        It is solved for the weights of Y and S themselves, (A - [Y, S]'[Y, S]) weights = [Y, S]'g: in A the powers of theta and
+        of the shift that would cancel each other have gone.
         """
         memory = self.usable.shape[1]
-        yy, sy, ss = _blocks(gram, memory, self.shift)
-        along, across = slopes[:, :memory] + self.shift[:, None] * slopes[:, memory:], slopes[:, memory:]
-        both = self.usable[:, :, None] & self.usable[:, None, :]
-        age, wide = self.curvature.age, theta[:, None, None]
-        later = torch.where(both & (age[:, :, None] > age[:, None, :]), self.sy, 0)
-        upper_left = torch.diag_embed(torch.where(self.usable, self.sy.diagonal(dim1=1, dim2=2), 1.0))
-        lower_right = torch.where(both, self.ss, 0) + torch.diag_embed(torch.where(self.usable, 0.0, 1.0).to(wide))
-        yy, sy, ss = (torch.where(both, block, 0) for block in (yy, sy, ss))
-        top = torch.cat([-wide * upper_left - yy, wide * (later.mT - sy.mT)], 2)
-        bottom = torch.cat([wide * (later - sy), wide.square() * (lower_right - ss)], 2)
-        right = torch.cat([along * self.usable, theta[:, None] * across * self.usable], 1)
-        solution, _ = torch.linalg.solve_ex(torch.cat([top, bottom], 1), right[:, :, None])
-        on_y = solution[:, :memory, 0] * self.usable
-        on_s = theta[:, None] * solution[:, memory:, 0] * self.usable + self.shift[:, None] * on_y
-        return torch.cat([on_y, on_s], 1).nan_to_num(0.0, 0.0, 0.0)
+        y, s = slice(memory), slice(memory, 2 * memory)
+        sy, ss = self.curvature.gram[:, s, y], self.curvature.gram[:, s, s]
+        later = self.curvature.age[:, :, None] > self.curvature.age[:, None, :]
+        theta, shift, wide = theta[:, None], self.shift[:, None], self.shift[:, None, None]
+        lower = sy * later
+        across = torch.addcmul(lower, wide, ss * ~later, value=-1)
+        own_sy, own_ss = sy.diagonal(dim1=1, dim2=2), ss.diagonal(dim1=1, dim2=2)
+        matrix = gram.neg()
+        matrix[:, y, y].addcmul_(wide, lower + lower.mT, value=-1)
+        matrix.diagonal(dim1=1, dim2=2)[:, y].sub_(theta * own_sy + shift * (theta - shift) * own_ss)
+        matrix[:, y, s].add_(across.mT)
+        matrix[:, s, y].add_(across)
+        matrix[:, s, s].add_(ss)
+        used = self.usable.repeat(1, 2)
+        none = torch.eye(2 * memory, dtype=matrix.dtype, device=matrix.device)
+        matrix = torch.where(used[:, :, None] & used[:, None, :], matrix, none)
+        solution, _ = torch.linalg.solve_ex(matrix, (slopes * used)[:, :, None])
+        weights: Tensor = (solution[:, :, 0] * used).nan_to_num(0.0, 0.0, 0.0)
+        return weights
 
 
 def _masked_products(pairs: Tensor, free: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Inner products of the pairs over the free coordinates, and with the gradient, float64."""
     masked = pairs * free[:, None]
     # the gradient on the left: with one row alone, matrix times vector would round differently than in company
-    return (masked @ masked.mT).double(), (gradient[:, None] @ masked.mT).double()[:, 0]
-
-
-def _blocks(gram: Tensor, memory: int, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Y'Y, S'Y and S'S with y + shift s in the place of y, each `(rows, m, m)`."""
-    wide = shift[:, None, None]
-    y, s = slice(memory), slice(memory, 2 * memory)
-    yy, sy, ss = gram[:, y, y], gram[:, s, y], gram[:, s, s]
-    shifted = sy + wide * ss
-    return yy + wide * (sy.mT + shifted), shifted, ss
+    return (masked @ masked.mT).double(), (gradient[:, None] @ masked.mT)[:, 0].double()
 
 
 def _batched(function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> tuple[Tensor, ...]:

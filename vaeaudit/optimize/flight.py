@@ -56,7 +56,24 @@ class Minimum:
 
 @dataclass(kw_only=True)
 class State:
-    """The rows in flight; every field has one entry a row."""
+    """The rows in flight; every field has one entry a row.
+
+    Attributes:
+        problem, stage: which path, and at which of its weights.
+        weight: of the penalty.
+        lower, upper, width: the box, and the length of its diagonal.
+        point, value, gradient: the last accepted point, and f there.
+        size, slope: the penalty there and its derivative, without the weight.
+        total: the objective there; infinite before the first evaluation.
+        fresh: whether nothing has been evaluated yet.
+        curvature: what is remembered.
+        step: length of the next step, 1 for the model's own.
+        damping: curvature in directions that no pair tells of, beside the penalty's; NaN where nothing is known of it.
+        refused: trials refused in a row.
+        settled: accepted steps in a row that hardly lowered the objective.
+        evaluations: at this weight.
+        reason: index into `REASONS`; `VACANT` for a place that nobody has.
+    """
 
     problem: Tensor
     stage: Tensor
@@ -67,6 +84,9 @@ class State:
     point: Tensor
     value: Tensor
     gradient: Tensor
+    size: Tensor
+    slope: Tensor
+    total: Tensor
     fresh: Tensor
     curvature: Curvature
     step: Tensor
@@ -74,7 +94,6 @@ class State:
     refused: Tensor
     settled: Tensor
     evaluations: Tensor
-    total: Tensor
     reason: Tensor
 
     def select(self, rows: Tensor) -> State:
@@ -173,10 +192,10 @@ class Flight:
         return State(
             problem=rows, stage=torch.zeros_like(rows), weight=self.weights[rows, 0], lower=lower, upper=upper,
             width=torch.linalg.vector_norm((upper - lower).clamp(max=1), dim=1).double(), point=point,
-            value=zeros + torch.inf, gradient=torch.zeros_like(point), fresh=torch.ones_like(rows, dtype=torch.bool),
-            curvature=Curvature.none(point, self.memory), step=zeros, damping=zeros + torch.nan,
-            refused=torch.zeros_like(rows), settled=torch.zeros_like(rows), evaluations=torch.zeros_like(rows),
-            total=zeros + torch.inf, reason=torch.full_like(rows, RUNNING),
+            value=zeros + torch.inf, gradient=torch.zeros_like(point), size=zeros, slope=zeros, total=zeros + torch.inf,
+            fresh=torch.ones_like(rows, dtype=torch.bool), curvature=Curvature.none(point, self.memory), step=zeros,
+            damping=zeros + torch.nan, refused=torch.zeros_like(rows), settled=torch.zeros_like(rows),
+            evaluations=torch.zeros_like(rows), reason=torch.full_like(rows, RUNNING),
         )  # fmt: skip
 
     def _ahead(self, state: State, solved: Tensor, stage: Tensor) -> Tensor:
@@ -199,6 +218,7 @@ def _advance(state: State, rows: Tensor, stage: Tensor, weight: Tensor) -> None:
     """Let rows go on to their next weight, with all that they remember."""
     state.stage[rows] = stage
     state.weight[rows] = weight
+    state.total[rows] = state.value[rows] + weight * state.size[rows]
     state.step[rows] = 1.0
     for counter in (state.refused, state.settled, state.evaluations):
         counter[rows] = 0

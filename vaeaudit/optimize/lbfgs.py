@@ -151,12 +151,13 @@ class _Trial:
 
     Attributes:
         point, value, gradient: where, and the objective there without the penalty.
-        moved: the step to it, after projection.
+        size, slope: the penalty there and its derivative, without the weight.
         total: the objective there with the penalty.
+        moved: the step to it, after projection.
         fall: what a straight line would make of the step, below 0 downhill.
-        slack: how much the objective may rise by rounding.
         finite: whether value and gradient are.
         accepted, refused: neither for rows that have finished; a first evaluation is never refused.
+        lost: refused, and nothing is to be gained in this direction: at every length, or less than rounding.
         plain: whether the step goes along the gradient alone.
         steepest: an upper estimate of the curvature.
         vanished: whether the gradient vanishes on all coordinates that may move.
@@ -165,13 +166,15 @@ class _Trial:
     point: Tensor
     value: Tensor
     gradient: Tensor
-    moved: Tensor
+    size: Tensor
+    slope: Tensor
     total: Tensor
+    moved: Tensor
     fall: Tensor
-    slack: Tensor
     finite: Tensor
     accepted: Tensor
     refused: Tensor
+    lost: Tensor
     plain: Tensor
     steepest: Tensor
     vanished: Tensor
@@ -183,19 +186,15 @@ def _tick(objective: Objective, penalty: Penalty, state: State, solver: BoxLBFGS
     _judge(state, trial, solver)
     state.curvature.remember(trial.moved, trial.gradient - state.gradient, trial.accepted & ~state.fresh)
     _caution(state, trial)
-    keep = trial.accepted[:, None]
-    state.point = torch.where(keep, trial.point, state.point)
-    state.gradient = torch.where(keep, trial.gradient, state.gradient)
-    state.value = torch.where(trial.accepted, trial.value, state.value)
-    state.total = torch.where(trial.accepted, trial.total, state.total)
+    for name in ("point", "gradient", "value", "size", "slope", "total"):
+        old, new = getattr(state, name), getattr(trial, name)
+        setattr(state, name, torch.where(trial.accepted.view(-1, *[1] * (old.ndim - 1)), new, old))
     state.fresh = state.fresh & ~trial.accepted
 
 
 def _tried(objective: Objective, penalty: Penalty, state: State) -> _Trial:
     running = state.reason == RUNNING
-    size, slope = penalty(_squares(state.point), state.problem)
-    state.total = torch.where(state.fresh, torch.inf, state.value + state.weight * size)
-    shift = 2 * state.weight * slope
+    shift = 2 * state.weight * state.slope
     gradient = torch.addcmul(state.gradient, state.point, shift.to(state.point.dtype)[:, None])
     free = _free(state.point, gradient, state.lower, state.upper)
     reduced = gradient * free
@@ -206,21 +205,19 @@ def _tried(objective: Objective, penalty: Penalty, state: State) -> _Trial:
     state.evaluations += running
     moved = point - state.point
     fall = torch.linalg.vecdot(gradient, moved).double()
-    total = value + state.weight * penalty(_squares(point), state.problem)[0]
+    size, slope = penalty(torch.linalg.vecdot(point, point).double(), state.problem)
+    total = torch.addcmul(value, state.weight, size)
     finite = value.isfinite() & new_gradient.sum(1).isfinite()
     slack = torch.finfo(point.dtype).eps * state.value.abs()
     descends = (fall < 0) & (total <= state.total + ARMIJO * fall + slack)
     accepted = running & finite & (state.fresh | descends)
+    refused = running & ~(accepted | state.fresh)
     return _Trial(
-        point=point, value=value, gradient=new_gradient, moved=moved, total=total, fall=fall, slack=slack,
-        finite=finite, accepted=accepted, refused=running & ~accepted & ~state.fresh, plain=plain, steepest=steepest,
+        point=point, value=value, gradient=new_gradient, size=size, slope=slope, total=total, moved=moved, fall=fall,
+        finite=finite, accepted=accepted, refused=refused,
+        lost=refused & ((state.refused >= REFUSALS) | (fall >= 0) | (-fall <= slack)), plain=plain, steepest=steepest,
         vanished=running & ~state.fresh & (reduced.abs().sum(1) == 0),
     )  # fmt: skip
-
-
-def _squares(points: Tensor) -> Tensor:
-    squares: Tensor = torch.linalg.vecdot(points, points).double()
-    return squares
 
 
 def _free(point: Tensor, gradient: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -254,21 +251,15 @@ def _judge(state: State, trial: _Trial, solver: BoxLBFGS) -> None:
     running = state.reason == RUNNING
     tolerance = max(solver.tolerance, torch.finfo(state.point.dtype).eps)
     small = state.total - trial.total <= tolerance * trial.total.abs()
-    state.settled = torch.where(trial.accepted & ~state.fresh, torch.where(small, state.settled + 1, 0), state.settled)
-    spent = running & (state.evaluations >= solver.max_evaluations)
+    state.settled = torch.where(trial.accepted & ~state.fresh, (state.settled + 1) * small, state.settled)
     for reason, holds in (
-        (BUDGET, spent),
-        (STUCK, trial.refused & trial.plain & _is_lost(state, trial)),
+        (BUDGET, running & (state.evaluations >= solver.max_evaluations)),
+        (STUCK, trial.lost & trial.plain),
         (DECREASE, trial.accepted & (state.settled >= solver.patience)),
         (GRADIENT, trial.vanished),
         (NON_FINITE, running & state.fresh & ~trial.finite),
     ):
-        state.reason = torch.where(holds, reason, state.reason)
-
-
-def _is_lost(state: State, trial: _Trial) -> Tensor:
-    """Directions along which nothing is to be gained: refused at every length, or by less than rounding."""
-    return (state.refused >= REFUSALS) | (trial.fall >= 0) | (-trial.fall <= trial.slack)
+        state.reason = state.reason.masked_fill(holds, reason)
 
 
 def _caution(state: State, trial: _Trial) -> None:
@@ -277,13 +268,14 @@ def _caution(state: State, trial: _Trial) -> None:
     Lengths are found by quadratic interpolation, held between a twentieth and a half of the last one.
     """
     accepted, refused = trial.accepted, trial.refused
-    lost = refused & ~trial.plain & _is_lost(state, trial)
+    lost = trial.lost & ~trial.plain
+    anew = accepted | lost
     curvature = 2 * (trial.total - state.total - trial.fall)
     factor = torch.where(trial.finite & (curvature > 0), -trial.fall / curvature, 0.1).nan_to_num(0.1).clamp(0.05, 0.5)
+    state.step = torch.where(refused, state.step * factor, state.step).masked_fill(anew, 1.0)
     at_once = accepted & (state.refused == 0) & ~state.fresh
     raised = torch.minimum(torch.maximum(state.damping, 1e-3 * trial.steepest) * 3, trial.steepest)
     damping = torch.where(at_once, 0.5 * state.damping, torch.where(refused, raised, state.damping))
+    state.damping = damping.masked_fill(lost, torch.nan)
+    state.refused = (state.refused + refused).masked_fill(anew, 0)
     state.curvature.forget(lost)
-    state.damping = torch.where(lost, torch.nan, damping)
-    state.step = torch.where(accepted | lost, 1.0, torch.where(refused, state.step * factor, state.step))
-    state.refused = torch.where(accepted | lost, 0, state.refused + refused)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ def project_l2(points: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> 
         lower: at most 0, `(rows, n)`.
         upper: at least 0, `(rows, n)`.
     """
-    factor = _largest_factor(points, radius, lower, upper).clamp(max=1)
+    factor = _largest_factor(points, radius, lower, upper, 1).clamp(max=1)
     return (factor[:, None].to(points.dtype) * points).clamp(lower, upper)
 
 
@@ -43,20 +45,32 @@ def stretch_l2(directions: Tensor, radius: Tensor, lower: Tensor, upper: Tensor)
     return far.to(directions.dtype).clamp(lower, upper)
 
 
-def _largest_factor(points: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+def _largest_factor(points: Tensor, radius: Tensor, lower: Tensor, upper: Tensor, most: float = math.inf) -> Tensor:
     """The largest s with ||clip(s * v)||_2 <= radius, `(rows,)`, float64; infinite where the box always fits.
 
-    As s grows, coordinates reach their bounds one after the other; between two such events the squared
-    length is (sum of the squared bounds reached) + s^2 * (sum of the other v^2), so s is found exactly.
+    If the coordinates that are at their bounds were known, s would follow from (sum of their squared bounds) + s^2 *
+    (sum of the other v^2) = radius^2. As long as only some of them are, the others' lengths count in full, so that this s is
+    too small, and what it brings to its bounds belongs to them. So the set grows from nothing until it is complete, in
+    a few passes, and s is exact (as Michelot 1986 projects onto a simplex).
+
+    Args:
+        points: v, `(rows, n)`.
+        radius: `(rows,)`.
+        lower: at most 0, `(rows, n)`.
+        upper: at least 0, `(rows, n)`.
+        most: rows of which s is known to be as large are left at that, or above.
     """
-    v, radius = points.double(), radius.double()
-    bound = torch.where(v > 0, upper, lower).double()
-    events, order = torch.where(v == 0, torch.inf, bound / torch.where(v == 0, 1.0, v)).sort(1)
-    ends = torch.where(events.isfinite(), bound.gather(1, order), 0).square().cumsum(1)
-    moving = v.square().gather(1, order).flip(1).cumsum(1).flip(1)
-    reached = torch.cat([torch.zeros_like(ends[:, :1]), ends], 1)[:, :-1]
-    left = radius.square()[:, None] - reached
-    factors = torch.where(moving > 0, (left.clamp_min(0) / moving).sqrt(), torch.inf)
-    fits = (factors <= events) & (left >= 0)
-    first = fits.int().argmax(1, keepdim=True)
-    return torch.where(fits.any(1), factors.gather(1, first)[:, 0], torch.inf)
+    v, square = points.double(), radius.double().square()
+    bound = torch.where(v > 0, upper, lower).double().abs()
+    length, moves = v.abs(), v != 0
+    full, ends = length.square(), bound.square()
+    reached = torch.zeros_like(moves)
+    left, moving = square, full.sum(1)
+    while True:
+        factor = torch.where(moving > 0, (left.clamp_min(0) / moving).sqrt(), torch.inf)
+        further = (factor.clamp_max(most)[:, None] * length >= bound) & moves & ~reached
+        if not bool(further.any()):
+            return factor
+        reached = reached | further
+        left = square - torch.where(reached, ends, 0).sum(1)
+        moving = torch.where(reached, 0, full).sum(1)
