@@ -5,18 +5,14 @@ Work is counted and not timed, so that the same audit measures the same on every
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.errors import AuditError
+from vaeaudit.operations import counted_operations
 from vaeaudit.spec import Spec
 
 WORK: Mapping[str, float] = {"quick": 1e15, "standard": 1e16, "thorough": 1e17}
@@ -63,63 +59,17 @@ class Cost:
         return self.encoder + self.decoder
 
 
-def _of_recurrence(inputs: Tensor, *further: Any, **_: Any) -> int:
-    """Operations of a fused recurrent layer, which multiplies each of its weight matrices once a step."""
-    candidates = further[0] if isinstance(further[0], (list, tuple)) else further[:2]
-    steps = inputs.numel() // inputs.shape[-1]
-    return 2 * steps * sum(int(one.numel()) for one in candidates if one.ndim == 2)
-
-
-_RECURRENT: Mapping[str, Callable[..., int]] = {
-    "aten::mkldnn_rnn_layer": _of_recurrence, "aten::_cudnn_rnn": _of_recurrence,
-}  # fmt: skip
-"""What torch has no formula for, while it has one for the products into which other machines split it."""
-
-
-@contextlib.contextmanager
-def _attention_in_parts() -> Iterator[None]:
-    """Inside, attention is not computed by the fused kernels of evaluation mode, which have no formula."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-
-
-class _Counting(TorchDispatchMode):
-    """Counts floating-point operations by torch's own formulas, as its `FlopCounterMode`, which imports its compiler first."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # or torch imports its compiler, some seconds, to keep it away from the method below
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        formula = _RECURRENT.get(func.name()) or flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.operations += formula(*args, **(kwargs or {}), out_val=out)
-        return out
-
-
 def cost_of(ae: Autoencoder, images: Tensor) -> Cost:
     """Count the multiply-adds of the first image's reconstruction; nothing where the model fails on it.
-
-    Matrix products, convolutions, attention and recurrent layers count; what torch has no formula for, such as an extension's own
-    kernels, counts as nothing.
 
     Args:
         ae: the model, at rest.
         images: `(n, *event)`, on the model's device.
     """
     try:
-        with torch.no_grad(), _attention_in_parts(), _Counting() as encoding:
+        with counted_operations() as encoding:
             latents = ae.encode(images[:1]).mean
-        with torch.no_grad(), _attention_in_parts(), _Counting() as decoding:
+        with counted_operations() as decoding:
             ae.decode(latents)
     except AuditError:
         return Cost(encoder=0, decoder=0)  # the probe tells what is wrong

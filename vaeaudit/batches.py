@@ -2,7 +2,8 @@
 
 A matrix product may round a row differently in a batch of another size, and an optimiser amplifies that. So each
 function is evaluated in micro-batches of one size, the last one padded, and that size stays for the whole audit. A
-shorter last batch is padded less where a trial showed that such a size rounds alike, to the last bit.
+shorter last batch is padded less where a trial, made when it is first asked for, showed that such a size rounds alike, to
+the last bit.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _FEWEST = 4
 _TELLING = 64
 """Different figures that must agree to the last bit before two sizes are said to round alike."""
 _TRIALS = 4
+_STEPS = (1, 1.5)
+"""Sizes of short batches are powers of two times these."""
 
 Function = Callable[..., tuple[Tensor, ...]]
 Key = tuple[object, ...]
@@ -43,22 +46,27 @@ class Settled:
 
     Attributes:
         size: rows of a micro-batch.
-        shorter: fewer rows, ascending, at which every row comes out the same to the last bit.
-        trials: how often it was tried to find these; no more than a few times.
+        alike: for fewer rows, whether every row comes out the same to the last bit; what was not asked for is not tried.
+        vain: trials that could not tell; after a few no more are made.
     """
 
     size: int
-    shorter: tuple[int, ...] = ()
-    trials: int = 0
+    alike: dict[int, bool] = field(default_factory=dict)
+    vain: int = 0
 
     def for_rows(self, count: int) -> int:
         """The size for so many rows that are left."""
-        return next((size for size in self.shorter if size >= count), self.size)
+        wanted = self.wanted(count)
+        return wanted if self.alike.get(wanted, False) else self.size
+
+    def wanted(self, count: int) -> int:
+        """The smallest size for so many rows that is not known to round differently."""
+        return next((size for size in _shorter(self.size) if size >= count and self.alike.get(size, True)), self.size)
 
     def shrink(self, failed: int) -> None:
         """Settle for half of a size that was too large."""
         self.size = max(1, failed // 2)
-        self.shorter = tuple(size for size in self.shorter if size < self.size)
+        self.alike = {}
 
 
 @dataclass
@@ -151,10 +159,12 @@ def _evaluated(
     left = len(arguments[0]) - start
     rows = [_padded(argument[start : start + size], size) for argument in arguments]
     outputs = function(*rows)
-    if left < size == settled.size >= 2 * _FEWEST and settled.trials < _TRIALS:
-        settled.trials += 1
-        if sum(output.unique().numel() for output in outputs) >= _TELLING:
-            settled.shorter, settled.trials = _sizes_that_round_alike(function, rows, outputs), _TRIALS
+    wanted = settled.wanted(left)
+    if wanted < size == settled.size and settled.vain < _TRIALS:
+        if _tell(outputs):
+            settled.alike[wanted] = _rounds_alike(function, rows, outputs, wanted)
+        else:
+            settled.vain += 1
     return tuple(output[:left] for output in outputs)
 
 
@@ -164,18 +174,29 @@ def _padded(rows: Tensor, size: int) -> Tensor:
     return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing > 0 else rows.contiguous()
 
 
-def _sizes_that_round_alike(function: Function, rows: list[Tensor], outputs: tuple[Tensor, ...]) -> tuple[int, ...]:
-    """Halves, quarters and so on of a batch at which every row of it comes out the same to the last bit."""
-    alike: list[int] = []
-    size = len(rows[0]) // 2
-    while size >= _FEWEST:
-        parts = [function(*part) for part in zip(*(argument.split(size) for argument in rows), strict=True)]
-        again = [torch.cat(part) for part in zip(*parts, strict=True)]
-        if not all(map(torch.equal, again, outputs)):
-            break
-        alike.append(size)
-        size //= 2
-    return tuple(reversed(alike))
+def _tell(outputs: tuple[Tensor, ...]) -> bool:
+    """Whether there are enough different figures; the first rows often have them, and all are slow to count."""
+    return any(
+        sum(output[:rows].unique().numel() for output in outputs) >= _TELLING for rows in (_FEWEST, len(outputs[0]))
+    )
+
+
+def _rounds_alike(function: Function, rows: list[Tensor], outputs: tuple[Tensor, ...], size: int) -> bool:
+    """Whether every row of a batch comes out the same to the last bit in batches of `size`."""
+    count = len(rows[0])
+    for start in range(0, count, size):
+        some = slice(min(start, count - size), min(start + size, count))
+        again = function(*(argument[some] for argument in rows))
+        if not all(torch.equal(*both) for both in zip(again, (output[some] for output in outputs), strict=True)):
+            return False
+    return True
+
+
+@functools.cache
+def _shorter(most: int) -> tuple[int, ...]:
+    """Sizes of short batches below that of a micro-batch, ascending."""
+    sizes = (round(step * 2**i) for i in range(most.bit_length()) for step in _STEPS)
+    return tuple(sorted(size for size in sizes if _FEWEST <= size < most))
 
 
 def _settled(sizes: Sizes, function: Function, place: Key, arguments: tuple[Tensor, ...], n: int) -> Settled:

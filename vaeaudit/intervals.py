@@ -9,8 +9,8 @@ import math
 from typing import Literal
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
+from scipy import special
 
 Statistic = Literal["median", "mean", "count"]
 Floats = NDArray[np.float64]
@@ -48,7 +48,7 @@ def interval_of_median(values: Floats, confidence: float) -> tuple[Floats, Float
     """
     n = values.shape[-1]
     # the k-th smallest and the k-th largest value hold the median between them this surely, k = 1, 2, ...
-    sure = 1 - 2 * scipy.stats.binom.cdf(np.arange(n // 2), n, 0.5)
+    sure = 1 - 2 * _fair(np.arange(n // 2), n)
     k = int((sure >= confidence).sum())
     if k == 0:
         return _unbounded(values)
@@ -61,6 +61,11 @@ def interval_of_median(values: Floats, confidence: float) -> tuple[Floats, Float
         _between(ordered[..., k - 1], ordered[..., k], share),
         _between(ordered[..., n - k], ordered[..., n - k - 1], share),
     )
+
+
+def _fair(counts: NDArray[np.int64], n: int) -> Floats:
+    """P(B <= k), B binomial (n, 1/2), for k < n; `scipy.stats` has it too, and takes half a second to import."""
+    return np.asarray(special.betaincc(counts + 1, n - counts, 0.5))
 
 
 def _between(outer: Floats, inner: Floats, share: float) -> Floats:
@@ -85,7 +90,7 @@ def bounds_of_median(values: Floats, level: float) -> tuple[Floats, Floats]:
     """
     n = values.shape[-1]
     ranks = np.arange(n // 2 + 1)
-    k = int((scipy.stats.binom.cdf(ranks, n, 0.5) <= 1 - level).sum()) if n else 0
+    k = int((_fair(ranks, n) <= 1 - level).sum()) if n else 0
     if k == 0:
         return _unbounded(values)
     ordered = np.sort(values, axis=-1)
@@ -127,7 +132,7 @@ def bounds_of_mean(values: Floats, level: float) -> tuple[Floats, Floats]:
     # rounding noise of equal values has no shape to correct for
     flat = spread <= _ROUNDING * np.abs(values).max(-1)
     skewness = n / ((n - 1) * (n - 2)) * ((centred / np.where(flat, 1, spread)[..., None]) ** 3).sum(-1)
-    student = scipy.stats.t.ppf(level, n - 1) / math.sqrt(n)
+    student = special.stdtrit(n - 1, level) / math.sqrt(n)
     below = mean - spread * np.maximum(student, _untransformed(student, skewness, n))
     above = mean - spread * np.minimum(-student, _untransformed(-student, skewness, n))
     least, most = values.min(-1), values.max(-1)
@@ -162,7 +167,7 @@ def bounds_of_count(values: Floats, errors: Floats, threshold: float, level: flo
     """
     if not values.size:
         return -math.inf, math.inf
-    steps = scipy.stats.norm.ppf(1 - (1 - level) / values.size) * errors
+    steps = special.ndtri(1 - (1 - level) / values.size) * errors
     above = values * np.exp(np.divide(steps, values, where=values > 0, out=np.zeros_like(steps)))
     return float((values - steps > threshold).sum()), float((above > threshold).sum())
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from vaeaudit.errors import DataError
 from vaeaudit.statistics import CONFIDENCE, Estimate, estimate
@@ -236,7 +236,7 @@ def _interval(x: Floats, y: Floats, w: Floats, hinge: float, floor: float, slope
     noise = np.dot(residual, residual) / np.sum(remainder**2)
     meat = design.T @ ((w**2)[:, None] * design) * noise
     error = math.sqrt(max((inverse @ meat @ inverse)[2, 2], 0.0))
-    reach = max(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) * error, _ROUNDING * x[-1])
+    reach = max(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error, _ROUNDING * x[-1])
     return hinge - reach, hinge + reach
 
 

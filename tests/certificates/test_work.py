@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from vaeaudit import Autoencoder
-from vaeaudit.certificates import NotCertifiedError, certify, graph
+from vaeaudit.certificates import NotCertifiedError, certify, graph, work
 from vaeaudit.certificates.graph import read_network
 from vaeaudit.certificates.norms import Convolution
 from vaeaudit.certificates.prepared import prepare
@@ -26,7 +26,11 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph._Reader, "run", refuse)
 
 
-def test_a_forward_pass_is_counted_without_being_run() -> None:
+@pytest.mark.parametrize("computed", [0, 2**40])
+def test_a_forward_pass_counts_the_same_without_data_and_on_zeros(
+    computed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_COMPUTED", computed)
     net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16 * 16, 5))
     counted = forward_work(fx.symbolic_trace(net), (3, 16, 16))
     assert counted == 256 * 8 * 27 + 5 * 8 * 256 + 3 * 256

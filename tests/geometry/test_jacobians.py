@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vaeaudit import Autoencoder, GradientError, ModelError
 from vaeaudit.errors import FallbackWarning
-from vaeaudit.geometry import decoder_jacobian, encoder_jacobians, modes
+from vaeaudit.geometry import decoder_jacobian, encoder_jacobians, jacobians, modes
 from vaeaudit.geometry.jacobians import batched_jacobian, planned
 
 
@@ -87,6 +87,19 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modes, "_said", set())
 
 
+@pytest.fixture(autouse=True)
+def shared_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is so small that each direction gets a copy of the rows, unless a test says so."""
+    monkeypatch.setattr(jacobians, "SMALL_ROW", 0)
+
+
+@pytest.fixture(params=["shared", "copied"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Directions that share a forward pass, and a copy of the rows for each."""
+    if request.param == "copied":
+        monkeypatch.setattr(jacobians, "SMALL_ROW", 2**30)
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def ae(request: pytest.FixtureRequest) -> Autoencoder:
     """Models of every kind in float64, in evaluation mode, with batch statistics that are not trivial."""
@@ -104,6 +117,7 @@ def _latents(ae: Autoencoder, x: Tensor) -> Tensor:
     return ae.encode(x).mean.detach()
 
 
+@pytest.mark.usefixtures("way")
 def test_encoder_jacobians_are_those_of_autograd_at_every_point(
     ae: Autoencoder, linear: ModuleType, metrics: ModuleType
 ) -> None:
@@ -116,6 +130,7 @@ def test_encoder_jacobians_are_those_of_autograd_at_every_point(
         torch.testing.assert_close(sigma[:, None] * found.log_std[row], std)
 
 
+@pytest.mark.usefixtures("way")
 def test_decoder_jacobians_are_those_of_autograd_at_every_point(
     ae: Autoencoder, linear: ModuleType, metrics: ModuleType
 ) -> None:
@@ -140,6 +155,7 @@ def test_forward_and_reverse_mode_agree_however_many_directions_a_pass_takes(
     torch.testing.assert_close(modes.reverse_mode(decode, z, 1), backward)
 
 
+@pytest.mark.usefixtures("way")
 def test_rows_of_a_batch_do_not_mix(ae: Autoencoder, linear: ModuleType) -> None:
     x = linear.points(24, 3)
     together = encoder_jacobians(ae, x)
@@ -252,6 +268,7 @@ class _Watched(torch.autograd.Function):
         return 2 * gradient if float(gradient.sum()) < math.inf else gradient
 
 
+@pytest.mark.usefixtures("way")
 def test_in_place_operations_are_differentiated(linear: ModuleType, metrics: ModuleType) -> None:
     ae = Autoencoder(Buffered(), Buffered(), (-10, 10))
     x = linear.points(4, 2).float()
@@ -288,6 +305,7 @@ class Gaussian(nn.Module):
         return torch.distributions.Independent(torch.distributions.Normal(mean, log_std.exp()), 1)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_learned_output_spread_adds_its_rows_to_the_decoders(linear: ModuleType, metrics: ModuleType) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -301,6 +319,7 @@ def test_a_learned_output_spread_adds_its_rows_to_the_decoders(linear: ModuleTyp
         torch.testing.assert_close(mean_only[row], found[row, :5])
 
 
+@pytest.mark.usefixtures("way")
 def test_an_error_of_the_decoder_itself_is_still_its_own_after_the_fallback(linear: ModuleType) -> None:
     model = linear.linear_gaussian()
     calls: list[int] = []
@@ -316,6 +335,7 @@ def test_an_error_of_the_decoder_itself_is_still_its_own_after_the_fallback(line
         decoder_jacobian(ae, linear.points(4, 2))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("outputs", [2, 12])
 def test_a_detached_function_is_named(outputs: int) -> None:
     def detached(x: Tensor) -> Tensor:

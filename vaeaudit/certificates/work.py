@@ -1,6 +1,7 @@
 """What a certificate takes, counted in multiply-adds before it is made, so that a large model costs next to nothing.
 
-All is counted from shapes: a model's own layers on PyTorch's `meta` device, which has no data, and matrices by their sides.
+All is counted from shapes: a model's own layers on PyTorch's `meta` device, which has no data, or on zeros where the model
+is small, and matrices by their sides.
 The counts are no more exact than is needed to tell a millisecond from a minute.
 """
 
@@ -18,6 +19,7 @@ from vaeaudit.certificates.ellipsoids import LARGEST, Chain, Value, last_activat
 from vaeaudit.certificates.norms import EIGENVALUES, work_of_norm
 from vaeaudit.certificates.refusal import NotCertifiedError
 from vaeaudit.certificates.steps import Linear, Maximum, Step, Sum
+from vaeaudit.operations import counted_operations
 
 MOST_PARAMETERS = 2**25
 """Largest part of a model that is read: 33.5 million weights, of which a copy is made in float64."""
@@ -26,6 +28,8 @@ MOST_WORK = 2.0**40
 _READINGS = 40 * 15
 """Passes of a single row through a model, about, in reading it; each in float64, in which convolutions take some fifteen
 times as long as the same work in products of large matrices."""
+_COMPUTED = 2**29
+"""Weights times values of an input, up to which a row of zeros is computed: as many multiply-adds at most, for nearly any layer."""
 _WEIGHTINGS = 4
 """Diagonals that are tried for an activation."""
 
@@ -73,18 +77,19 @@ def too_much(needed: float, most: float) -> NotCertifiedError:
 
 
 def forward_work(graph: fx.GraphModule, event: Sequence[int]) -> float:
-    """Multiply-adds of one row, counted without computing anything; the weights' number where that fails."""
-    from torch.utils.flop_counter import FlopCounterMode
-
+    """Multiply-adds of one row, counted without computing much; the weights' number where that fails."""
     tensors = {**dict(graph.named_parameters()), **dict(graph.named_buffers())}
-    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
-    row = torch.empty(1, *event, dtype=next((t.dtype for t in shapes.values() if t.is_floating_point()), None))
+    most = sum(tensor.numel() for tensor in tensors.values()) * math.prod(event)
+    # for activations on tensors without data torch loads its compiler, which takes longer than a row of zeros
+    place = "meta" if most > _COMPUTED else "cpu"
+    zeros = {name: torch.zeros_like(tensor, device=place) for name, tensor in tensors.items()}
+    kind = next((zero.dtype for zero in zeros.values() if zero.is_floating_point()), None)
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            torch.func.functional_call(graph, shapes, (row.to("meta"),))
+        with counted_operations() as counting:
+            torch.func.functional_call(graph, zeros, (torch.zeros(1, *event, dtype=kind, device=place),))
     except Exception:  # code of the user's that needs data; running it in earnest says what is wrong, if anything is
         return float(sum(parameter.numel() for parameter in graph.parameters()))
-    return float(counter.get_total_flops()) / 2 + row.numel()
+    return counting.operations / 2 + math.prod(event)
 
 
 def propagation_work(outputs: Sequence[Step], start: int, widest: int, *, alone: bool = False) -> Work:
@@ -186,12 +191,10 @@ class _Count:
 def _row_work(step: Step) -> float:
     """Multiply-adds of one row through a linear step."""
     if "work" not in step.known:
-        from torch.utils.flop_counter import FlopCounterMode
-
         assert isinstance(step.operation, Linear)
-        with FlopCounterMode(display=False) as counter:
+        with counted_operations() as counting:
             step.operation.apply(torch.zeros(1, *step.inputs[0].event, dtype=torch.float64))
-        step.known["work"] = float(counter.get_total_flops()) / 2 + math.prod(step.event)
+        step.known["work"] = counting.operations / 2 + math.prod(step.event)
     return float(step.known["work"])
 
 

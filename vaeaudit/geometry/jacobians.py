@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.errors import GradientError, ModelError
-from vaeaudit.geometry.budget import bytes_in_a_pass, in_chunks, memory_budget, row_cost
+from vaeaudit.errors import AuditError, GradientError, ModelError
+from vaeaudit.geometry.budget import RowCost, bytes_in_a_pass, in_chunks, memory_budget, row_cost
+from vaeaudit.geometry.copies import forward_copies, reverse_copies
 from vaeaudit.geometry.modes import Function, forward_mode, reverse_mode, say_once
 from vaeaudit.memory import is_out_of_memory
 
@@ -25,6 +26,9 @@ _ROWS_A_PRODUCT = 2
 models, 3 to 10 on small dense ones, where either way takes milliseconds."""
 _COPIES = 6
 """Of a Jacobian in its own precision, while it becomes a float64 factor and a Gram matrix."""
+SMALL_ROW = 2**18
+"""Bytes that a forward pass may keep for all directions of a row, if each is to have a copy of it: dense models of a few
+hundred units. There the copies cost 0.3 ms a row; four times as much on a small convolutional model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +55,14 @@ class Passes:
         inputs: columns of the Jacobian.
         rows: of the batch at once.
         directions: of the small side in one pass.
+        copied: whether the model is so small that each direction has a copy of the rows to itself (`copies.py`).
     """
 
     outputs: int
     inputs: int
     rows: int
     directions: int
+    copied: bool = False
 
     @property
     def forward(self) -> bool:
@@ -153,10 +159,17 @@ def planned(function: Function, inputs: Tensor, memory: int | None = None) -> Pa
     budget, whole = memory_budget(inputs.device, memory), bytes_in_a_pass(inputs.device)
     cost, small = row_cost(function, inputs), min(outputs, n)
     directions = max(1, min(small, whole // cost.largest))
-    each = cost.saved + 5 * directions * cost.largest + _COPIES * inputs.element_size() * outputs * n
+    held = _COPIES * inputs.element_size() * outputs * n
+    copied = directions == small and small * cost.saved <= SMALL_ROW and _of_copies(cost, small) + held <= budget
+    each = (_of_copies(cost, small) if copied else cost.saved + 5 * directions * cost.largest) + held
     widest = max(directions * cost.largest, 8 * outputs * n)
     rows = min(len(inputs), max(1, whole // widest), max(1, budget // each))
-    return Passes(outputs=outputs, inputs=n, rows=rows, directions=directions)
+    return Passes(outputs=outputs, inputs=n, rows=rows, directions=directions, copied=copied)
+
+
+def _of_copies(cost: RowCost, copies: int) -> int:
+    """Bytes of a row's copies: twice what a forward pass keeps of them, for its derivative is differentiated in turn."""
+    return copies * (2 * cost.saved + 5 * cost.largest)
 
 
 def batched_jacobian(
@@ -194,6 +207,20 @@ def batched_jacobian(
 
 
 def _jacobian(function: Function, inputs: Tensor, passes: Passes) -> Tensor:
+    if passes.copied:
+        try:
+            return (
+                forward_copies(function, inputs) if passes.forward else reverse_copies(function, inputs, passes.outputs)
+            )
+        except (NotImplementedError, RuntimeError, AuditError) as error:
+            if is_out_of_memory(error):
+                raise
+    # what cannot be differentiated twice, or takes no batch so large, may well be differentiated once, row by row
+    return _shared(function, inputs, passes)
+
+
+def _shared(function: Function, inputs: Tensor, passes: Passes) -> Tensor:
+    """A forward pass for all directions."""
     if not passes.forward:
         return reverse_mode(function, inputs, passes.directions)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from vaeaudit.errors import OptionError
@@ -86,7 +86,7 @@ class SpectralMeasure:
 
 def _student(samples: Tensor, drift: Tensor) -> Interval:
     count = samples.shape[1]
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, count - 1)) * samples.std(1) / count**0.5 + drift
+    half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * samples.std(1) / count**0.5 + drift
     value = samples.mean(1)
     return Interval(value=value, low=value - half, high=value + half)
 

@@ -1,0 +1,68 @@
+"""Jacobians of small models by plain backward passes, in which every direction has a copy of the batch to itself.
+
+The ways in `modes.py` share one forward pass among all directions, and are faster once they run. But the first use of
+forward mode makes torch load its compiler, and that of batched gradients a computer algebra system: more than a second of
+processor time, in which a small model's Jacobian is taken at a thousand images in this way.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vaeaudit.errors import GradientError
+from vaeaudit.geometry.modes import Function, differentiable
+
+_AGREES = 1e-3
+"""Share of a product's length by which two ways to it may differ: far above rounding, far below a missing path."""
+
+
+def reverse_copies(function: Function, inputs: Tensor, outputs: int) -> Tensor:
+    """Jacobian `(batch, outputs, n)` by one backward pass, in which copy i of the batch is asked for output i.
+
+    Raises:
+        GradientError: no gradient flows.
+    """
+    batch = len(inputs)
+    with differentiable():
+        copies = _copied(inputs, outputs)
+        values = _joined(function, copies).view(outputs, batch, outputs)
+        (rows,) = torch.autograd.grad(values.diagonal(dim1=0, dim2=2).sum(), copies)
+    return rows.view(outputs, batch, -1).transpose(0, 1)
+
+
+def forward_copies(function: Function, inputs: Tensor) -> Tensor:
+    """Jacobian `(batch, outputs, n)` by the derivative of u -> J' u, in which copy j of the batch is asked for column j.
+
+    A backward pass of the model's own may be one that cannot be differentiated in turn, and say nothing. So J' u is
+    held against what the Jacobian makes of the same u, which are random.
+
+    Raises:
+        GradientError: no gradient flows, or the two differ.
+    """
+    batch, n = len(inputs), inputs[0].numel()
+    with differentiable():
+        copies = _copied(inputs, n)
+        values = _joined(function, copies)
+        drawn = torch.randn(batch, values.shape[1], generator=torch.Generator().manual_seed(0)).to(values)
+        weights = drawn.repeat(n, 1).requires_grad_()
+        (pulled,) = torch.autograd.grad((values * weights).sum(), copies, create_graph=True)
+        pulled = pulled.view(n, batch, n)
+        (columns,) = torch.autograd.grad(pulled.diagonal(dim1=0, dim2=2).sum(), weights)
+    jacobian = columns.view(n, batch, -1).permute(1, 2, 0)
+    apart = (torch.einsum("brn,br->bn", jacobian, drawn) - pulled[0]).norm(dim=1)
+    if not bool((apart <= _AGREES * pulled[0].norm(dim=1)).all()):
+        raise GradientError("the model's backward pass cannot be differentiated; take forward mode, or reverse mode")
+    return jacobian
+
+
+def _copied(inputs: Tensor, times: int) -> Tensor:
+    """The whole batch so many times, `(times * batch, *event)`."""
+    return inputs.detach().repeat(times, *[1] * (inputs.ndim - 1)).requires_grad_()
+
+
+def _joined(function: Function, copies: Tensor) -> Tensor:
+    values = function(copies)
+    if not values.requires_grad:
+        raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
+    return values
