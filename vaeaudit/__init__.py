@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from vaeaudit.adapters import wrap
     from vaeaudit.auditing import audit, plan
     from vaeaudit.autoencoder import Autoencoder
+    from vaeaudit.correlation import Correlation, rank_correlation
+    from vaeaudit.crossings import Crossings, crossings_of
     from vaeaudit.errors import (
         AuditError,
         DataError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from vaeaudit.measurements.of_attack import curves_of_attack
+    from vaeaudit.paired import PairedDifference, gap_at, paired_difference
     from vaeaudit.planning import Plan
     from vaeaudit.processes.process_group import together
     from vaeaudit.report.model import AuditReport, load
@@ -40,6 +43,8 @@ __all__ = [
     "AuditReport",
     "Autoencoder",
     "Bar",
+    "Correlation",
+    "Crossings",
     "DataError",
     "EncoderOutputError",
     "Estimate",
@@ -49,6 +54,7 @@ __all__ = [
     "ModelError",
     "OptionError",
     "PackageError",
+    "PairedDifference",
     "Plan",
     "PluginError",
     "RanksError",
@@ -62,14 +68,18 @@ __all__ = [
     "auddc",
     "audit",
     "certificates",
+    "crossings_of",
     "curves_of_attack",
     "effects",
     "extensions",
     "fit_hinge",
+    "gap_at",
     "geometry",
     "hookspecs",
     "load",
+    "paired_difference",
     "plan",
+    "rank_correlation",
     "remedies",
     "together",
     "wrap",
@@ -80,11 +90,14 @@ _ROOMS = {
     "adapters.wrapping": ("wrap",),
     "auditing": ("audit", "plan"),
     "autoencoder": ("Autoencoder",),
+    "correlation": ("Correlation", "rank_correlation"),
+    "crossings": ("Crossings", "crossings_of"),
     "errors": (
         "AuditError", "DataError", "EncoderOutputError", "FallbackWarning", "GradientError", "ModelError", "OptionError",
         "PackageError", "PluginError", "RanksError", "ReportError", "StorageError",
     ),
     "measurements.of_attack": ("curves_of_attack",),
+    "paired": ("PairedDifference", "gap_at", "paired_difference"),
     "planning": ("Plan",),
     "processes.process_group": ("together",),
     "report.model": ("AuditReport", "load"),

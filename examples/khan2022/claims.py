@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-from examples.khan2022.attacking import ENCODER, LATENT, RANDOM, ROUND_TRIP, UNGUIDED, Triple
-from examples.khan2022.correlating import Correlation, Mean
-from examples.khan2022.references import CORRELATIONS
-from examples.khan2022.results import BASE, MIXED, RESISTANCE, SCORES, TRIAL, Results
-from examples.khan2022.training import TITLES
 from examples.papers.claims import Claim
+from vaeaudit.score_names import direction_of
+
+from .attacking import ENCODER, LATENT, RANDOM, ROUND_TRIP, UNGUIDED, Triple
+from .references import CORRELATIONS
+from .results import BASE, MIXED, SCORES, Results, titled
+from .settings import DATASETS
 
 HOLDS, PARTLY, NOT, OPEN = "holds", "holds partly", "does not hold here", "cannot be told here"
-TITLES_OF = SCORES | RESISTANCE
 NEARLY_ALL = 0.95
 """An attack counts as optimal where the median image suffers at least this share of the most that any attack found."""
+TRIAL = ("hinge", "auddc", "damage_gain", "encoder.spectral_radius", "round_trip.spectral_radius", "reconstruction_error",
+         "reach")  # fmt: skip
+"""What the trial of mixup is told by."""
+_RESISTS = ("hinge", "auddc", "damage_gain", "round_trip.spectral_radius")
+"""What it is judged by."""
+Outcomes = list[bool | None]
+"""Of tests of a claim: as claimed, surely otherwise, or (None) neither."""
 
 
 def judged(results: Results) -> list[Claim]:
     """Every claim of the abstract that an experiment can answer."""
-    rules: tuple[Callable[[Results], Claim], ...] = (
-        _optimal_for_the_latent, _optimal_for_the_reconstruction, _first_direction, _scores_follow_beta,
-        _scores_tell_damage, _beta_protects, _beta_costs, _mixup_protects, _mixup_reconstructs,
-    )  # fmt: skip
-    return [rule(results) for rule in rules]
+    return [
+        _optimal(
+            results, ENCODER, "latent share", LATENT,
+            "The dominant eigenvector of the encoder's stochastic pullback is the optimal attack on the latent.",
+            "Share of the largest 2-Wasserstein displacement of the posterior (medians)",
+        ),
+        _optimal(
+            results, ROUND_TRIP, "share", UNGUIDED,
+            "The dominant eigenvector of the metric of encoder and decoder is the optimal attack on the reconstruction.",
+            "Share of the largest displacement of the reconstruction (medians)",
+        ),
+        _first_direction(results), *_of_beta(results), _mixup_protects(results), _mixup_reconstructs(results),
+    ]  # fmt: skip
 
 
 def verdict_of(outcomes: Sequence[bool | None]) -> str:
-    """From tests of a claim that came out as claimed, surely otherwise, or (None) neither."""
+    """From all tests of a claim."""
     if outcomes and all(outcomes):
         return HOLDS
     if any(outcomes):
@@ -36,9 +51,9 @@ def verdict_of(outcomes: Sequence[bool | None]) -> str:
     return NOT if False in outcomes else OPEN
 
 
-def said(found: Correlation | Mean | Triple) -> str:
+def said(found: Triple) -> str:
     """A figure with its interval, where it has them."""
-    value, low, high = found[:3]
+    value, low, high = found
     if math.isnan(value):
         return "–"
     if math.isinf(low) and math.isinf(high):
@@ -51,162 +66,131 @@ def number(value: float) -> str:
     return f"{float(f'{value:.3g}') + 0.0:.3g}"
 
 
-def sign(found: Correlation | Mean, wanted: int) -> bool | None:
+def arrowed(name: str) -> str:
+    """What to call a score, with the way of more resistance, or of better reconstruction."""
+    return titled(name) + {True: " ↑", False: " ↓", None: ""}[direction_of(name)]
+
+
+def sign(found: Triple, wanted: int) -> bool | None:
     """Whether a figure surely has the sign that a claim asks for, surely the other, or neither."""
-    low, high = (found.low, found.high) if wanted > 0 else (-found.high, -found.low)
-    if math.isnan(found.value) or low <= 0 <= high:
+    value, low, high = found
+    if math.isnan(value) or low <= 0 <= high:
         return None
-    return low > 0
+    return (low > 0) == (wanted > 0)
 
 
-def _optimal(results: Results, attack: str, kind: str, claim: str, of_what: str, rival: str) -> Claim:
-    outcomes: list[bool | None] = []
+def _optimal(results: Results, attack: str, kind: str, rival: str, says: str, of_what: str) -> Claim:
+    outcomes: Outcomes = []
     parts = []
     for budget, radius in enumerate(results.setting.of_series.radii):
         shares = results.shares(f"{attack} 1", kind, budget)
         of_budget = [True if low >= NEARLY_ALL else False if high < NEARLY_ALL else None for _, low, high in shares]
         outcomes += of_budget
+        own, rivals, chance = (number(results.median_share(n, kind, budget)) for n in (f"{attack} 1", rival, RANDOM))
         parts.append(
-            f"at budget {radius:g} {number(results.median_share(f'{attack} 1', kind, budget))} of the best found "
-            f"({rival} {number(results.median_share(rival, kind, budget))}, "
-            f"{RANDOM} {number(results.median_share(RANDOM, kind, budget))}), surely {NEARLY_ALL:g} or more "
-            f"for {of_budget.count(True)} of {len(shares)} models and surely less for {of_budget.count(False)}"
+            f"at budget {radius:g} {own} of the best found ({rival} {rivals}, {RANDOM} {chance}), surely {NEARLY_ALL:g} "
+            f"or more for {of_budget.count(True)} of {len(shares)} models and surely less for {of_budget.count(False)}"
         )
-    return Claim(says=claim, verdict=verdict_of(outcomes), shown=f"{of_what}: " + "; ".join(parts) + ".")
-
-
-def _optimal_for_the_latent(results: Results) -> Claim:
-    return _optimal(
-        results, ENCODER, "latent share",
-        "The dominant eigenvector of the encoder's stochastic pullback is the optimal attack on the latent.",
-        "Share of the largest 2-Wasserstein displacement of the posterior (medians)", LATENT,
-    )  # fmt: skip
-
-
-def _optimal_for_the_reconstruction(results: Results) -> Claim:
-    return _optimal(
-        results, ROUND_TRIP, "share",
-        "The dominant eigenvector of the metric of encoder and decoder is the optimal attack on the reconstruction.",
-        "Share of the largest displacement of the reconstruction (medians)", UNGUIDED,
-    )  # fmt: skip
+    return Claim(says=says, verdict=verdict_of(outcomes), shown=f"{of_what}: {'; '.join(parts)}.")
 
 
 def _first_direction(results: Results) -> Claim:
     size, outcomes, parts = results.setting.of_series, [], []
     for budget, radius in enumerate(size.radii):
         firsts = []
-        for models in results.series.values():
-            for model in models:
-                means = [
-                    model.attacks[f"{ROUND_TRIP} {k}"]["displacement"][budget][0] for k in range(1, size.directions + 1)
-                ]
-                firsts.append(means[0] == max(means))
+        for model in results.series:
+            names = (f"{ROUND_TRIP} {k}" for k in range(1, size.directions + 1))
+            means = [model.attacks[name]["displacement"][budget][0] for name in names]
+            firsts.append(means[0] == max(means))
         outcomes += firsts
         parts.append(f"{sum(firsts)} of {len(firsts)} models at budget {radius:g}")
     return Claim(
         says="Attacks do the more damage the larger the eigenvalue of their direction is.",
         verdict=verdict_of(outcomes),
         shown="The first eigen-direction of the round trip does the most damage among the first "
-        f"{size.directions} (mean over images) for " + ", ".join(parts) + ".",
+        f"{size.directions} (mean over images) for {', '.join(parts)}.",
     )
 
 
-def _correlations(results: Results, names: Sequence[str], other: str) -> tuple[list[Correlation], str]:
-    """Over every data set, and in words."""
-    found: list[Correlation] = []
+def _of_beta(results: Results) -> list[Claim]:
+    """What is claimed of rank correlations over the series."""
+    radii_and_entropies, damages = SCORES[:4], results.damages
+    scores, of_scores = _correlated(results, dict.fromkeys(radii_and_entropies, -1))
+    foretold = dict.fromkeys(
+        ("encoder.spectral_radius", "round_trip.spectral_radius", "round_trip.von_neumann_entropy"), 1
+    )
+    told = {damage: _correlated(results, foretold, damage) for damage in (damages[0], damages[-1])}
+    damage, of_damage = _correlated(results, dict.fromkeys(damages, -1))
+    hinge, of_hinge = _correlated(results, {"hinge": 1})
+    _, of_reach = _correlated(results, {"hinge": 1}, "reach")
+    error, of_error = _correlated(results, {"reconstruction_error": 1})
+    return [
+        Claim(
+            says="The scores (spectral radius, von Neumann entropy) correlate with beta.", verdict=verdict_of(scores),
+            shown=f"Rank correlation with beta: {of_scores}. Released: {CORRELATIONS['spectral radius']} and "
+            f"{CORRELATIONS['von Neumann entropy']}.",
+        ),
+        Claim(
+            says="The scores say how robust a model is.",
+            verdict=verdict_of([outcome for outcomes, _ in told.values() for outcome in outcomes]),
+            shown="Rank correlation over models with the damage of the untargeted attack (positive as claimed): "
+            + "; ".join(f"with {name}, {words}" for name, (_, words) in told.items()) + ".",
+        ),
+        Claim(
+            says="Beta is a parameter of robustness: a larger one makes the model harder to attack.",
+            verdict=verdict_of([*damage, *hinge]),
+            shown=f"Rank correlation with beta: {of_damage} (negative as claimed); {of_hinge} (positive as claimed). "
+            f"With the reach, how far apart the model can place two reconstructions, {of_reach}.",
+        ),
+        Claim(
+            says="A larger beta reconstructs worse.", verdict=verdict_of(error),
+            shown=f"Rank correlation with beta: {of_error}. Released: {CORRELATIONS['error, step 0.1']}.",
+        ),
+    ]  # fmt: skip
+
+
+def _correlated(results: Results, wanted: Mapping[str, int], other: str = "beta") -> tuple[Outcomes, str]:
+    """Figures against another over every data set's models, by the sign that is wanted of each; and in words."""
+    outcomes: Outcomes = []
     parts = []
-    for name in names:
-        of_name = {dataset: results.correlation(dataset, name, other) for dataset in results.series}
-        found += of_name.values()
-        words = ", ".join(f"{TITLES[dataset]} {said(value)}" for dataset, value in of_name.items())
-        parts.append(f"{TITLES_OF.get(name, name)}: {words}")
-    return found, "; ".join(parts)
-
-
-def _scores_follow_beta(results: Results) -> Claim:
-    names = [
-        f"{part}.{score}" for score in ("spectral_radius", "von_neumann_entropy") for part in ("encoder", "round_trip")
-    ]
-    found, words = _correlations(results, names, "beta")
-    return Claim(
-        says="The scores (spectral radius, von Neumann entropy) correlate with beta.",
-        verdict=verdict_of([sign(one, -1) for one in found]),
-        shown=f"Rank correlation with beta: {words}. Released: {CORRELATIONS['spectral radius']} and "
-        f"{CORRELATIONS['von Neumann entropy']}.",
-    )
-
-
-def _scores_tell_damage(results: Results) -> Claim:
-    found, parts = [], []
-    for damage in (results.damages[0], results.damages[-1]):
-        of_damage, words = _correlations(
-            results, ["encoder.spectral_radius", "round_trip.spectral_radius", "round_trip.von_neumann_entropy"], damage
-        )
-        found += of_damage
-        parts.append(f"with {damage}, {words}")
-    return Claim(
-        says="The scores say how robust a model is.",
-        verdict=verdict_of([sign(one, 1) for one in found]),
-        shown="Rank correlation over models with the damage of the untargeted attack (positive as claimed): "
-        + "; ".join(parts) + ".",
-    )  # fmt: skip
-
-
-def _beta_protects(results: Results) -> Claim:
-    damage, of_damage = _correlations(results, results.damages, "beta")
-    hinge, of_hinge = _correlations(results, ["hinge"], "beta")
-    _, of_reach = _correlations(results, ["hinge"], "reach")
-    return Claim(
-        says="Beta is a parameter of robustness: a larger one makes the model harder to attack.",
-        verdict=verdict_of([*(sign(one, -1) for one in damage), *(sign(one, 1) for one in hinge)]),
-        shown=f"Rank correlation with beta: {of_damage} (negative as claimed); {of_hinge} (positive as claimed). "
-        f"With the reach, how far apart the model can place two reconstructions, {of_reach}.",
-    )
-
-
-def _beta_costs(results: Results) -> Claim:
-    found, words = _correlations(results, ["reconstruction_error"], "beta")
-    return Claim(
-        says="A larger beta reconstructs worse.",
-        verdict=verdict_of([sign(one, 1) for one in found]),
-        shown=f"Rank correlation with beta: {words}. Released: {CORRELATIONS['error, step 0.1']}.",
-    )
-
-
-RESISTS = {"hinge": 1, "auddc": 1, "damage_gain": -1, "round_trip.spectral_radius": -1}
-"""What the trial holds against each other, and whether more (1) or less (-1) of it is more robust."""
+    for name, way in wanted.items():
+        found = {dataset: results.correlation(dataset, name, other) for dataset in results.by_beta}
+        outcomes += [sign(figure, way) for figure in found.values()]
+        words = ", ".join(f"{DATASETS[dataset]} {said(figure)}" for dataset, figure in found.items())
+        parts.append(f"{titled(name)}: {words}")
+    return outcomes, "; ".join(parts)
 
 
 def _mixup_protects(results: Results) -> Claim:
-    outcomes: list[bool | None] = []
+    outcomes: Outcomes = []
     parts = []
-    for dataset in results.trial:
-        for other in results.objectives(dataset):
-            if other == MIXED:
-                continue
-            found = {name: results.difference(dataset, name, other) for name in RESISTS}
-            if other == BASE:
-                outcomes += [sign(found[name], wanted) for name, wanted in RESISTS.items()]
-            figures = ", ".join(f"{TRIAL[name]} {said(value)}" for name, value in found.items())
-            parts.append(f"{TITLES[dataset]}, {MIXED} less {other}: {figures}")
+    for dataset, other in _rivals(results):
+        found = {name: results.over_seeds(dataset, MIXED, name, less=other) for name in _RESISTS}
+        if other == BASE:
+            outcomes += [sign(found[name], 1 if direction_of(name) else -1) for name in _RESISTS]
+        figures = ", ".join(f"{arrowed(name)} {said(value)}" for name, value in found.items())
+        parts.append(f"{DATASETS[dataset]}, {MIXED} less {other}: {figures}")
     return Claim(
-        says="Training with mixup makes the model harder to attack.",
-        verdict=verdict_of(outcomes),
+        says="Training with mixup makes the model harder to attack.", verdict=verdict_of(outcomes),
         shown=f"The verdict is against the {BASE}; the arrow is the way of more resistance. Seed by seed, "
         + "; ".join(parts) + ".",
     )  # fmt: skip
 
 
 def _mixup_reconstructs(results: Results) -> Claim:
-    outcomes, parts = [], []
-    for dataset in results.trial:
-        for other in results.objectives(dataset):
-            if other != MIXED:
-                found = results.difference(dataset, "reconstruction_error", other)
-                outcomes.append(sign(found, -1))
-                parts.append(f"{TITLES[dataset]} less {other} {said(found)}")
+    rivals = _rivals(results)
+    found = [results.over_seeds(dataset, MIXED, "reconstruction_error", less=other) for dataset, other in rivals]
+    parts = [
+        f"{DATASETS[dataset]} less {other} {said(figure)}"
+        for (dataset, other), figure in zip(rivals, found, strict=True)
+    ]
     return Claim(
         says="Mixup reconstructs better than the alternatives.",
-        verdict=verdict_of(outcomes),
-        shown=f"Reconstruction error of the {MIXED} (negative as claimed), seed by seed: " + "; ".join(parts) + ".",
+        verdict=verdict_of([sign(figure, -1) for figure in found]),
+        shown=f"Reconstruction error of the {MIXED} (negative as claimed), seed by seed: {'; '.join(parts)}.",
     )
+
+
+def _rivals(results: Results) -> list[tuple[str, str]]:
+    """Data set and objective of all that mixup is held against."""
+    return [(dataset, other) for dataset in results.trials for other in results.objectives(dataset) if other != MIXED]

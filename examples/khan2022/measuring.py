@@ -1,25 +1,22 @@
-"""What is measured of one model, and kept."""
+"""What is measured of each model, and kept."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import math
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import vaeaudit
-from examples.khan2022.attacking import Triple, compared, released
-from examples.khan2022.settings import Measuring, Recipe, Setting
-from examples.khan2022.training import autoencoder, test_images, test_set
 from examples.papers.keeping import kept_json, versions
+
+from .attacking import Triple, compared, released
+from .settings import Measuring, Recipe, Setting
+from .training import autoencoder, images_of
 
 NOTHING = (math.nan, math.nan, math.nan)
 
@@ -42,42 +39,41 @@ class Model:
     attacks: dict[str, dict[str, list[Triple]]]
     released: dict[str, Any]
 
-    def value(self, name: str) -> float:
-        """A figure alone; NaN where there is none."""
-        return self.figures.get(name, NOTHING)[0]
+    def figure(self, name: str) -> Triple:
+        """A score with its interval; NaN where there is none."""
+        return self.figures.get(name, NOTHING)
 
 
-def measured(recipe: Recipe, size: Measuring, data: Path, out: Path, device: str) -> Model:
-    """One model's results, trained and measured first where the folder does not have them from these versions."""
-    digest = hashlib.sha256(f"{size!r} {versions()}".encode()).hexdigest()[:8]
-    file = out / "measured" / f"{recipe.name}-{digest}.json"
-    return Model(recipe=recipe, **kept_json(file, partial(_measure, recipe, size, data, out, device)))
-
-
-def all_measured(
-    setting: Setting, data: Path, out: Path, jobs: int = 1, device: str = "cpu"
-) -> tuple[list[Model], list[Model]]:
-    """Every model of the series and of the trial, several at a time."""
-    recipes, sizes = zip(*setting.work, strict=True)
-    arguments = (recipes, sizes, repeat(data), repeat(out), repeat(device))
+def measured(setting: Setting, data: Path, out: Path, jobs: int, device: str) -> tuple[list[Model], list[Model]]:
+    """Every model of the series and of the trial, several at a time; trained and measured where the folder lacks them."""
+    work = [(recipe, setting.of_series) for recipe in setting.series]
+    work += [(recipe, setting.of_trial) for recipe in setting.trial]
+    one = partial(_kept, data=data, out=out, device=device)
     if jobs == 1:
-        models = list(map(measured, *arguments))
+        models = [one(*task) for task in work]
     else:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            models = list(pool.map(measured, *arguments))
+            models = list(pool.map(one, *zip(*work, strict=True)))
     return models[: len(setting.series)], models[len(setting.series) :]
 
 
-def _measure(recipe: Recipe, size: Measuring, data: Path, out: Path, device: str) -> dict[str, Any]:
+def _kept(recipe: Recipe, size: Measuring, *, data: Path, out: Path, device: str) -> Model:
+    """One model's results as they lie on disk from these versions."""
+    digest = hashlib.sha256(f"{size!r} {versions()}".encode()).hexdigest()[:8]
+    file = out / "measured" / f"{recipe.name}-{digest}.json"
+    return Model(recipe=recipe, **kept_json(file, partial(_measured, recipe, size, data, out, device)))
+
+
+def _measured(recipe: Recipe, size: Measuring, data: Path, out: Path, device: str) -> dict[str, Any]:
     print(f"measuring {recipe.name}", flush=True)
     ae = autoencoder(recipe, data, out / "models", device)
-    report = vaeaudit.audit(ae, test_set(recipe.dataset, data), size.preset, size.pairs)
-    images = test_images(recipe.dataset, data, max(size.images, size.spectra)).to(device)
+    test = images_of(recipe.dataset, data, train=False)
+    report = vaeaudit.audit(ae, test, size.preset, size.pairs)
     return {
         "figures": figures_of(report),
         "findings": [finding.name for finding in report.health if finding.severity != "info"],
-        "attacks": compared(ae, images[: size.images], size) if size.images else {},
-        "released": released(ae, images[: size.spectra]) if size.spectra else {},
+        "attacks": compared(ae, test[0][: size.images].to(device), size) if size.images else {},
+        "released": released(ae, test[0][: size.spectra].to(device)) if size.spectra else {},
     }
 
 
@@ -90,32 +86,3 @@ def figures_of(report: vaeaudit.AuditReport) -> dict[str, Triple]:
     return {
         name: (found.value, found.low, found.high) if found.trusted else NOTHING for name, found in estimates.items()
     }
-
-
-def datasets_of(models: Sequence[Model]) -> dict[str, list[Model]]:
-    """Models by data set, in the order of beta."""
-    found: dict[str, list[Model]] = {}
-    for model in sorted(models, key=lambda m: m.recipe.beta):
-        found.setdefault(model.recipe.dataset, []).append(model)
-    return dict(sorted(found.items(), reverse=True))
-
-
-def as_json(setting: Setting, series: Sequence[Model], trial: Sequence[Model]) -> str:
-    """Everything measured, a line a model; figures to five digits, null where there is none."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(inner) for name, inner in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(inner) for inner in value]
-        if isinstance(value, float):
-            return float(f"{value:.5g}") if math.isfinite(value) else None
-        return value
-
-    parts = {"series": series, "trial": trial}
-    data = {"setting": setting.name, "versions": versions(), "measuring": dataclasses.asdict(setting.of_series)}
-    lines = [
-        f'"{part}": [\n' + ",\n".join(json.dumps(plain(dataclasses.asdict(m))) for m in models) + "\n]"
-        for part, models in parts.items()
-    ]
-    return json.dumps(data)[:-1] + ",\n" + ",\n".join(lines) + "}\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from examples.khan2022.settings import Setting
+from .settings import Setting
 
 
 class Released(NamedTuple):

@@ -1,76 +1,83 @@
-"""The results of a run as the page needs them: columns over models, their correlations, and the trial by objective."""
+"""What follows over models: columns of the series and their correlations, and the trial by objective."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from examples.khan2022.attacking import Triple
-from examples.khan2022.correlating import Correlation, Mean, correlation, mean_over_seeds
-from examples.khan2022.measuring import Model
-from examples.khan2022.settings import Setting
+import numpy as np
+import scipy.stats
 
-SCORES = {
-    "encoder.spectral_radius": "encoder spectral radius",
-    "round_trip.spectral_radius": "round trip spectral radius",
-    "encoder.von_neumann_entropy": "encoder von Neumann entropy",
-    "round_trip.von_neumann_entropy": "round trip von Neumann entropy",
-    "encoder.effective_rank": "encoder effective rank",
-    "round_trip.effective_rank": "round trip effective rank",
-    "encoder.entropy_khan2022": "encoder entropy, Khan 2022",
-    "round_trip.entropy_khan2022": "round trip entropy, Khan 2022",
-    "encoder.condition_number": "encoder condition number",
-    "round_trip.condition_number": "round trip condition number",
-    "encoder.active_units": "active units",
-}
-RESISTANCE = {"hinge": "hinge", "auddc": "AUDDC", "reach": "reach", "reconstruction_error": "reconstruction error"}
-TRIAL = {
-    "hinge": "hinge ↑",
-    "auddc": "AUDDC ↑",
-    "damage_gain": "damage gain ↓",
-    "encoder.spectral_radius": "encoder spectral radius ↓",
-    "round_trip.spectral_radius": "round trip spectral radius ↓",
-    "reconstruction_error": "reconstruction error ↓",
-    "reach": "reach",
-}
+import vaeaudit
+from examples.papers.keeping import plain
+from vaeaudit.report.words import in_a_sentence
+
+from .attacking import Triple
+from .measuring import Model
+from .settings import DATASETS, Setting
+
+_OF_SPECTRA = ("spectral_radius", "von_neumann_entropy", "effective_rank", "entropy_khan2022", "condition_number")
+SCORES = (*(f"{part}.{score}" for score in _OF_SPECTRA for part in ("encoder", "round_trip")), "encoder.active_units")
+RESISTANCE = ("hinge", "auddc", "reach", "reconstruction_error")
 BASE, MIXED = "VAE", "mixup-VAE"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Results:
-    """Models of the series and of the trial by data set, in the order of beta and of seeds, and what they were made with."""
+    """All that the page is made from.
+
+    Attributes:
+        setting: what was trained and measured.
+        series: models over beta.
+        trial: models of the trial of mixup.
+        versions: what they were made with.
+    """
 
     setting: Setting
-    series: dict[str, list[Model]]
-    trial: dict[str, list[Model]]
+    series: Sequence[Model]
+    trial: Sequence[Model]
     versions: dict[str, str]
+
+    def as_json(self) -> str:
+        """Everything measured, a line a model; figures to five digits, null where there is none."""
+        measuring = dataclasses.asdict(self.setting.of_series)
+        head = json.dumps({"setting": self.setting.name, "versions": self.versions, "measuring": measuring})
+        parts = {
+            name: ",\n".join(json.dumps(plain(dataclasses.asdict(model))) for model in models)
+            for name, models in (("series", self.series), ("trial", self.trial))
+        }
+        return head[:-1] + "".join(f',\n"{name}": [\n{lines}\n]' for name, lines in parts.items()) + "}\n"
+
+    @property
+    def by_beta(self) -> dict[str, list[Model]]:
+        """The series by data set, in the order of beta."""
+        return _by_dataset(sorted(self.series, key=lambda model: model.recipe.beta))
+
+    @property
+    def trials(self) -> dict[str, list[Model]]:
+        """The trial by data set, in the order of seeds."""
+        return _by_dataset(sorted(self.trial, key=lambda model: (model.recipe.beta, model.recipe.seed)))
 
     @property
     def damages(self) -> list[str]:
         """Names of the damage at the budgets of the audit."""
-        return [name for name in self.first.figures if name.startswith("damage at")]
+        return [name for name in self.series[0].figures if name.startswith("damage at")]
 
-    @property
-    def first(self) -> Model:
-        """Any model of the series."""
-        return next(iter(self.series.values()))[0]
-
-    @property
-    def resistances(self) -> list[str]:
-        """What attacks measured: the scores are held against these."""
-        return ["hinge", "auddc", *self.damages]
-
-    def column(self, dataset: str, name: str) -> list[float]:
-        """A figure, or beta, over the models of a data set's series."""
-        return [m.recipe.beta if name == "beta" else m.value(name) for m in self.series[dataset]]
-
-    def correlation(self, dataset: str, name: str, other: str = "beta") -> Correlation:
-        """Of two figures over the models of a data set's series."""
-        return correlation(self.column(dataset, name), self.column(dataset, other))
+    def correlation(self, dataset: str, name: str, other: str = "beta") -> Triple:
+        """Rank correlation of two figures, or of one with beta, over the models of a data set's series."""
+        models = self.by_beta[dataset]
+        first, second = (
+            [m.recipe.beta if one == "beta" else m.figure(one)[0] for m in models] for one in (name, other)
+        )
+        return correlation(first, second)
 
     def shares(self, attack: str, kind: str, budget: int) -> list[Triple]:
         """An attack's share of the most that was found, for every model of the series."""
-        return [model.attacks[attack][kind][budget] for models in self.series.values() for model in models]
+        return [model.attacks[attack][kind][budget] for model in self.series]
 
     def median_share(self, attack: str, kind: str, budget: int) -> float:
         """Median of these over the models."""
@@ -78,18 +85,40 @@ class Results:
 
     def objectives(self, dataset: str) -> list[str]:
         """Those of the trial, mixup last."""
-        return sorted(dict.fromkeys(m.recipe.label for m in self.trial[dataset]), key=lambda label: label == MIXED)
+        return sorted(dict.fromkeys(m.recipe.label for m in self.trials[dataset]), key=lambda label: label == MIXED)
 
-    def seeds(self, dataset: str, objective: str, name: str) -> list[float]:
-        """A figure over the seeds of one objective, in the order of the seeds."""
-        models = [m for m in self.trial[dataset] if m.recipe.label == objective]
-        return [m.value(name) for m in sorted(models, key=lambda m: m.recipe.seed)]
+    def over_seeds(self, dataset: str, objective: str, name: str, less: str | None = None) -> Triple:
+        """Mean of an objective's figure over the seeds, or of its differences to another objective's, seed by seed."""
+        values = np.array(self._seeds(dataset, objective, name))
+        return mean_over_seeds(values if less is None else values - self._seeds(dataset, less, name))
 
-    def over_seeds(self, dataset: str, objective: str, name: str) -> Mean:
-        """Its mean."""
-        return mean_over_seeds(self.seeds(dataset, objective, name))
+    def _seeds(self, dataset: str, objective: str, name: str) -> list[float]:
+        return [m.figure(name)[0] for m in self.trials[dataset] if m.recipe.label == objective]
 
-    def difference(self, dataset: str, name: str, other: str, objective: str = MIXED) -> Mean:
-        """An objective's figure less another's, seed by seed."""
-        pairs = zip(self.seeds(dataset, objective, name), self.seeds(dataset, other, name), strict=True)
-        return mean_over_seeds([a - b for a, b in pairs])
+
+def titled(name: str) -> str:
+    """What to call a figure in a table: as the library's reports do, or as the figure is named."""
+    if name == "beta" or name.startswith("damage at"):
+        return name
+    return in_a_sentence("active_units" if name == "encoder.active_units" else name)
+
+
+def _by_dataset(models: Sequence[Model]) -> dict[str, list[Model]]:
+    found = {dataset: [model for model in models if model.recipe.dataset == dataset] for dataset in DATASETS}
+    return {dataset: models for dataset, models in found.items() if models}
+
+
+def correlation(first: Sequence[float], second: Sequence[float]) -> Triple:
+    """The library's, as a figure with its interval."""
+    found = vaeaudit.rank_correlation(first, second)
+    return found.value, found.low, found.high
+
+
+def mean_over_seeds(values: Iterable[float]) -> Triple:
+    """Mean and Student's interval, which is what training again would change; open with fewer than two values."""
+    kept = [value for value in values if math.isfinite(value)]
+    if len(kept) < 2:
+        return kept[0] if kept else math.nan, -math.inf, math.inf
+    centre = statistics.fmean(kept)
+    half = float(scipy.stats.t.ppf(0.975, len(kept) - 1)) * statistics.stdev(kept) / math.sqrt(len(kept))
+    return centre, centre - half, centre + half

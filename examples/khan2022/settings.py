@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 Method = Literal["elbo", "mixup"]
+DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+"""What each is called on the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,25 +88,18 @@ class Setting:
     of_series: Measuring
     of_trial: Measuring
 
-    @property
-    def work(self) -> list[tuple[Recipe, Measuring]]:
-        """Every model with how it is measured."""
-        return [(r, self.of_series) for r in self.series] + [(r, self.of_trial) for r in self.trial]
 
-
-def _series(
-    datasets: tuple[str, ...], betas: int, images: int, epochs: int, lowest: float = -2, highest: float = 1
-) -> tuple[Recipe, ...]:
-    """Betas evenly spaced in their logarithm."""
+def _series(datasets: Iterable[str], betas: int, images: int, epochs: int) -> tuple[Recipe, ...]:
+    """Betas from 0.01 to 10, evenly spaced in their logarithm."""
     return tuple(
         Recipe(dataset=dataset, method="elbo", beta=float(beta), seed=0, images=images, epochs=epochs)
         for dataset in datasets
-        for beta in np.logspace(lowest, highest, betas)
+        for beta in np.logspace(-2, 1, betas)
     )
 
 
 def _trial(
-    datasets: tuple[str, ...], seeds: int, images: int, epochs: int, betas: tuple[float, ...] = (1, 2, 4)
+    datasets: Iterable[str], seeds: int, images: int, epochs: int, betas: Sequence[float] = (1, 2, 4)
 ) -> tuple[Recipe, ...]:
     """Some betas, and mixup at beta 1."""
     ways: list[tuple[Method, float]] = [*(("elbo", beta) for beta in betas), ("mixup", 1)]
@@ -115,25 +111,25 @@ def _trial(
     )
 
 
-BOTH = ("mnist", "fashion")
-SETTINGS = {
-    "reduced": Setting(
-        name="reduced", series=_series(BOTH, 7, 20000, 8), trial=_trial(("mnist",), 3, 10000, 10),
+_ALL = (
+    Setting(
+        name="reduced", series=_series(DATASETS, 7, 20000, 8), trial=_trial(["mnist"], 3, 10000, 10),
         of_series=Measuring(preset="quick", images=24, radii=(0.25, 1.0, 4.0), spectra=128),
         of_trial=Measuring(preset="quick"),
     ),
-    "scores": Setting(
-        name="scores", series=_series(BOTH, 10, 60000, 10), trial=_trial(("mnist",), 5, 10000, 30),
+    Setting(
+        name="scores", series=_series(DATASETS, 10, 60000, 10), trial=_trial(["mnist"], 5, 10000, 30),
         of_series=Measuring(preset="standard", images=48, spectra=256), of_trial=Measuring(preset="quick"),
     ),
-    "full": Setting(
-        name="full", series=_series(BOTH, 50, 60000, 100), trial=_trial(BOTH, 5, 60000, 50),
+    Setting(
+        name="full", series=_series(DATASETS, 50, 60000, 100), trial=_trial(DATASETS, 5, 60000, 50),
         of_series=Measuring(preset="standard", images=256, steps=100, spectra=3072),
         of_trial=Measuring(preset="standard"),
     ),
-    "smoke": Setting(
-        name="smoke", series=_series(("mnist",), 2, 200, 30), trial=_trial(("mnist",), 2, 200, 10, (1,)),
+    Setting(
+        name="smoke", series=_series(["mnist"], 2, 200, 30), trial=_trial(["mnist"], 2, 200, 10, [1]),
         of_series=Measuring(preset="quick", pairs=3, images=4, radii=(0.5, 2.0), steps=4, directions=2, spectra=8),
         of_trial=Measuring(preset="quick", pairs=3),
     ),
-}  # fmt: skip
+)  # fmt: skip
+SETTINGS = {setting.name: setting for setting in _ALL}

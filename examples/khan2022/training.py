@@ -11,33 +11,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import vaeaudit
-from examples.khan2022.settings import Recipe
 from examples.papers.keeping import kept_model
 from vaeaudit.remedies import mixup_loss
 from vaeaudit.zoo.models import DenseAutoencoder
 
-DATASETS = {"mnist": torchvision.datasets.MNIST, "fashion": torchvision.datasets.FashionMNIST}
-TITLES = {"mnist": "MNIST", "fashion": "Fashion-MNIST"}
+from .settings import Recipe
+
 BATCH, LEARNING_RATE = 100, 1e-3
 Loss = Callable[[DenseAutoencoder, Tensor], Tensor]
 
 
-def test_set(dataset: str, data: Path) -> torchvision.datasets.MNIST:
-    """The held-out images with their labels; downloaded where they are not there."""
-    return DATASETS[dataset](data, train=False, download=True, transform=torchvision.transforms.ToTensor())
-
-
-def test_images(dataset: str, data: Path, count: int) -> Tensor:
-    """The first test images, `(count, 1, 28, 28)`, values in [0, 1]."""
-    images: Tensor = DATASETS[dataset](data, train=False, download=True).data[:count, None].float() / 255
-    return images
+def images_of(dataset: str, data: Path, *, train: bool, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """The first images, `(count, 1, 28, 28)`, values in [0, 1], with their labels; downloaded where they are not there."""
+    kinds = {"mnist": torchvision.datasets.MNIST, "fashion": torchvision.datasets.FashionMNIST}
+    found = kinds[dataset](data, train=train, download=True)
+    return found.data[:count, None].float() / 255, found.targets[:count]
 
 
 def autoencoder(recipe: Recipe, data: Path, folder: Path, device: str) -> vaeaudit.Autoencoder:
     """The recipe's model, trained first where the folder does not have it."""
 
     def trained() -> DenseAutoencoder:
-        images = DATASETS[recipe.dataset](data, train=True, download=True).data[: recipe.images, None].float() / 255
+        images, _ = images_of(recipe.dataset, data, train=True, count=recipe.images)
         return train(recipe, images.to(device))
 
     model = kept_model(DenseAutoencoder().to(device), folder / f"{recipe.name}.safetensors", trained)

@@ -1,1 +1,1 @@
-"""What the reproductions of papers share: pages written once as markdown, charts, claims, and what a killed run keeps."""
+"""What the reproductions of papers share: claims with their verdicts, and what a killed run keeps."""

@@ -6,6 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaeaudit.report.pages.markdown import Colour, bullets
+
+COLOURS: dict[str, Colour] = {
+    "holds": "third", "holds partly": "warn", "not settled": "warn", "cannot be told here": "warn",
+    "does not hold": "bad", "does not hold here": "bad",
+}  # fmt: skip
+"""Of verdicts on a page."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -23,16 +31,15 @@ class Claim:
     shown: str
     source: str = ""
 
+    def __str__(self) -> str:
+        source = f" ({self.source})" if self.source else ""
+        sentence = self.shown[:1].upper() + self.shown[1:].removesuffix(".")
+        return f"**{self.verdict}**: {self.says}{source}\n\n  {sentence}."
+
 
 def listed(claims: Sequence[Claim]) -> str:
     """Claims as a list of markdown, each with its verdict in bold."""
-    return "\n".join(map(_listed, claims))
-
-
-def _listed(claim: Claim) -> str:
-    source = f" ({claim.source})" if claim.source else ""
-    sentence = claim.shown[:1].upper() + claim.shown[1:].removesuffix(".")
-    return f"- **{claim.verdict}**: {claim.says}{source}\n\n  {sentence}."
+    return bullets([str(claim) for claim in claims])
 
 
 def counted(claims: Sequence[Claim], verdicts: Sequence[str]) -> str:

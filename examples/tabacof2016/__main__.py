@@ -15,13 +15,13 @@ import argparse
 import json
 from pathlib import Path
 
-from examples.papers.keeping import put_text
-from examples.papers.page import Block, written
+from examples.papers.keeping import put
 
-from . import pictures, results
+from .comparing import ROLES
 from .figures import NAME
-from .sections import page
-from .settings import SETTINGS, Duel
+from .pictures import pictures
+from .sections import article
+from .settings import SETTINGS
 from .study import Study
 
 
@@ -39,22 +39,18 @@ def main(arguments: list[str] | None = None) -> list[Path]:
         data=options.data, folder=options.out / options.setting, setting=SETTINGS[options.setting],
         download=options.download, device=options.device,
     )  # fmt: skip
-    found = results.collected(study)
-    pictured = {duel.name: _pictures(study, duel, found["duels"][duel.name]) for duel in study.duels()}
+    results = study.results()
+    pictured = {
+        duel.name: pictures(
+            duel, study.images(duel.vae.data), {role: study.trial(duel.model(role), "latent") for role in ROLES}
+        )
+        for duel in study.duels()
+    }
     folder = options.page or options.out / "page"
-    files = written(page(found, pictured), folder, NAME)
-    files.append(put_text(folder / f"{NAME}.json", json.dumps(found, separators=(",", ":")) + "\n"))
+    files = article(results, pictured).save(folder, NAME)
+    files.append(put(folder / f"{NAME}.json", json.dumps(results, separators=(",", ":")) + "\n"))
     print(f"{files[1]}: {len(files)} files")
     return files
-
-
-def _pictures(study: Study, duel: Duel, figures: results.Results) -> list[Block]:
-    """What the page shows of a duel beside its charts."""
-    data = study.images(duel.vae.data)
-    assert data is not None
-    trials = {role: study.trial(model, "latent") for role, model in (("vae", duel.vae), ("ae", duel.ae))}
-    best = {role: figures["attacks"][role]["latent"]["best"] for role in trials}
-    return [pictures.stills(duel, data, trials, best), *pictures.viewers(duel, data, trials, best)]
 
 
 if __name__ == "__main__":

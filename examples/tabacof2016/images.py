@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from .reference import PAIRS
 
-SVHN_MEAN, SVHN_STD = 115.11177966923525, 50.819267906232888
-"""Of the training images' values from 0 to 255, as the paper's code has them."""
-FASHION_MEAN, FASHION_STD = 73.0, 90.0
+UNITS = {"mnist": (0.0, 255.0), "fashion": (73.0, 90.0), "svhn": (115.11177966923525, 50.819267906232888)}
+"""What values from 0 to 255 lose and are divided by; SVHN's mean and standard deviation are the paper's code's."""
 PAIR_SEED = 1234
-Labels = np.ndarray[Any, np.dtype[np.int64]]
+_MARGIN = 2
+"""Black pixels around Fashion-MNIST's, which make images of SVHN's size."""
+Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,56 +56,28 @@ class Images:
         return [(int(i), int(rng.choice(far))) for i, far in zip(originals, others, strict=True)]
 
 
-def mnist(folder: Path, download: bool) -> Images:
-    """Grey images in [0, 1], `(n, 1, 28, 28)`."""
-    train, test = (torchvision.datasets.MNIST(folder, train=part, download=download) for part in (True, False))
-    return Images(
-        train=train.data[:, None].float() / 255, train_labels=train.targets.numpy(),
-        test=test.data[:, None].float() / 255, test_labels=test.targets.numpy(),
-        bounds=(0.0, 1.0), published=len(test) == 10000,
-    )  # fmt: skip
-
-
-def fashion(folder: Path, download: bool) -> Images:
-    """Images with a black margin of two pixels, standardised, `(n, 1, 32, 32)`."""
-    train, test = (torchvision.datasets.FashionMNIST(folder, train=part, download=download) for part in (True, False))
-
-    def framed(values: Tensor) -> Tensor:
-        return (F.pad(values[:, None].float(), (2, 2, 2, 2)) - FASHION_MEAN) / FASHION_STD
-
-    return Images(
-        train=framed(train.data), train_labels=train.targets.numpy(), test=framed(test.data),
-        test_labels=test.targets.numpy(), bounds=_standardised(FASHION_MEAN, FASHION_STD),
-    )  # fmt: skip
-
-
-def svhn(folder: Path, download: bool) -> Images:
-    """Colour images, standardised, `(n, 3, 32, 32)`."""
-    train, test = (
-        torchvision.datasets.SVHN(folder / "SVHN", split=split, download=download) for split in ("train", "test")
-    )
-
-    def standardised(values: np.ndarray[Any, Any]) -> Tensor:
-        return (torch.from_numpy(values).float() - SVHN_MEAN) / SVHN_STD
-
-    return Images(
-        train=standardised(train.data), train_labels=np.asarray(train.labels, np.int64),
-        test=standardised(test.data), test_labels=np.asarray(test.labels, np.int64),
-        bounds=_standardised(SVHN_MEAN, SVHN_STD),
-    )  # fmt: skip
-
-
-def _standardised(mean: float, std: float) -> tuple[float, float]:
-    return -mean / std, (255 - mean) / std
-
-
-DATASETS: dict[str, Callable[[Path, bool], Images]] = {"mnist": mnist, "fashion": fashion, "svhn": svhn}
-
-
+@cache
 def load(name: str, folder: Path, *, download: bool) -> Images | None:
-    """A data set; None where it is neither in the folder nor to be downloaded."""
+    """A data set, read once; None where it is neither in the folder nor to be downloaded."""
     try:
-        return DATASETS[name](folder, download)
+        train, test = (_read(name, folder, part, download) for part in ("train", "test"))
     except (RuntimeError, OSError) as error:
         print(f"{name}: {error}", flush=True)
         return None
+    shift, scale = UNITS[name]
+    return Images(
+        train=(train[0].float() - shift) / scale, train_labels=train[1],
+        test=(test[0].float() - shift) / scale, test_labels=test[1],
+        bounds=(-shift / scale, (255 - shift) / scale), published=name == "mnist" and len(test[0]) == 10000,
+    )  # fmt: skip
+
+
+def _read(name: str, folder: Path, part: str, download: bool) -> tuple[Tensor, Labels]:
+    """Pixels from 0 to 255, `(n, channels, height, width)`, and labels."""
+    if name == "svhn":
+        colour = torchvision.datasets.SVHN(folder / "SVHN", split=part, download=download)
+        return torch.from_numpy(colour.data), np.asarray(colour.labels, np.int64)
+    kind = torchvision.datasets.MNIST if name == "mnist" else torchvision.datasets.FashionMNIST
+    grey = kind(folder, train=part == "train", download=download)
+    pixels = grey.data[:, None]
+    return pixels if name == "mnist" else F.pad(pixels, [_MARGIN] * 4), grey.targets.numpy()

@@ -1,4 +1,4 @@
-"""The paper's networks: two autoencoder architectures, and a classifier for each of their data sets."""
+"""The paper's two autoencoder architectures."""
 
 from __future__ import annotations
 
@@ -34,28 +34,18 @@ class ConvAutoencoder(nn.Module):
         self.variational = variational
         hidden = 16 * width
         self.encoder = nn.Sequential(
-            nn.Conv2d(channels, width, 4, stride=2, padding=1),
-            nn.ELU(),
-            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-            nn.ELU(),
-            nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
-            nn.ELU(),
-            nn.Flatten(),
-            nn.Linear(64 * width, hidden),
-            nn.ELU(),
+            nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.ELU(),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1), nn.ELU(),
+            nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1), nn.ELU(),
+            nn.Flatten(), nn.Linear(64 * width, hidden), nn.ELU(),
             nn.Linear(hidden, (1 + variational) * CONV_LATENT),
-        )
+        )  # fmt: skip
         self.trunk = nn.Sequential(
-            nn.Linear(CONV_LATENT, hidden),
-            nn.ELU(),
-            nn.Unflatten(1, (width, 4, 4)),
-            nn.ConvTranspose2d(width, 4 * width, 5, stride=2, padding=2),
-            nn.ELU(),
-            nn.ConvTranspose2d(4 * width, 2 * width, 5, stride=2, padding=2),
-            nn.ELU(),
-            nn.ConvTranspose2d(2 * width, width, 5, stride=2),
-            nn.ELU(),
-        )
+            nn.Linear(CONV_LATENT, hidden), nn.ELU(), nn.Unflatten(1, (width, 4, 4)),
+            nn.ConvTranspose2d(width, 4 * width, 5, stride=2, padding=2), nn.ELU(),
+            nn.ConvTranspose2d(4 * width, 2 * width, 5, stride=2, padding=2), nn.ELU(),
+            nn.ConvTranspose2d(2 * width, width, 5, stride=2), nn.ELU(),
+        )  # fmt: skip
         self.mean_head = nn.ConvTranspose2d(width, channels, 4)
         self.spread_head = nn.ConvTranspose2d(width, channels, 4) if variational else None
 
@@ -82,23 +72,7 @@ class ConvAutoencoder(nn.Module):
 def build(model: Model, setting: Setting, channels: int) -> nn.Module:
     """An untrained autoencoder."""
     if model.architecture == "convolutional":
-        return ConvAutoencoder(channels=channels, width=setting.width, variational=model.variational)
+        return ConvAutoencoder(channels=channels, width=setting.width, variational=model.likelihood is not None)
     if model.likelihood == "gaussian":
         return GaussianAutoencoder(hidden=setting.hidden)
-    return DenseAutoencoder(latent=LATENT, hidden=setting.hidden, variational=model.variational)
-
-
-def build_classifier(data: str, setting: Setting) -> nn.Module:
-    """An untrained classifier of ten classes: dense with dropout for MNIST, else convolutional."""
-    if data == "mnist":
-        hidden = setting.classifier_hidden
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(784, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(),
-            nn.Dropout(), nn.Linear(hidden, 10),
-        )  # fmt: skip
-    width = setting.width
-    return nn.Sequential(
-        nn.Conv2d(3, width, 3), nn.ReLU(), nn.Conv2d(width, width, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(width, 2 * width, 3), nn.ReLU(), nn.Conv2d(2 * width, width, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(25 * width, 16 * width), nn.ReLU(), nn.Linear(16 * width, 10),
-    )  # fmt: skip
+    return DenseAutoencoder(latent=LATENT, hidden=setting.hidden, variational=model.likelihood is not None)

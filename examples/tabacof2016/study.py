@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
 import vaeaudit
-from examples.papers.keeping import kept_json, versions
+from examples.papers.keeping import kept_arrays, kept_json, plain, versions
 from vaeaudit import Autoencoder
 
-from . import classifying, images, measuring
-from .measuring import Attack, Trial
-from .settings import DUELS, Duel, Model, Setting
-from .training import trained, trained_classifier
+from . import classifiers, images
+from .attacking import Arrays, attacked
+from .settings import CLASSIFIED, DUELS, MNIST, Duel, Model, Setting
+from .training import trained
 
-SEED = 2016
+Results = dict[str, Any]
+"""Builtin values, as the results file has them."""
+_PICTURES = ("pictures", "reconstructions")
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """One run of the study in a folder of its own; what is finished there is not done again.
 
@@ -39,8 +41,6 @@ class Study:
     setting: Setting
     download: bool
     device: str = "cpu"
-    _images: dict[str, images.Images | None] = field(default_factory=dict)
-    _models: dict[str, Autoencoder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         run = {"setting": dataclasses.asdict(self.setting), "versions": versions()}
@@ -50,80 +50,92 @@ class Study:
                 "or delete the folder"
             )
 
-    def images(self, name: str) -> images.Images | None:
-        """A data set, read once; None where it cannot be had."""
-        if name not in self._images:
-            self._images[name] = images.load(name, self.data, download=self.download)
-        return self._images[name]
+    def results(self) -> Results:
+        """Train and attack whatever is not on disk yet, and take the figures together."""
+        duels = {duel.name: self._duel(duel) for duel in self.duels()}
+        trials = {name: self._classifier(name) for name in CLASSIFIED if self.has(name)}
+        return {
+            "setting": dataclasses.asdict(self.setting), "versions": versions(), "duels": duels,
+            "pending": [duel.name for duel in DUELS if duel.name not in duels], "classifiers": plain(trials),
+        }  # fmt: skip
 
-    def duels(self) -> Iterator[Duel]:
+    def duels(self) -> list[Duel]:
         """Those whose data are there."""
-        return (duel for duel in DUELS if self.images(duel.vae.data) is not None)
+        return [duel for duel in DUELS if self.has(duel.vae.data)]
 
-    def autoencoder(self, model: Model) -> Autoencoder:
-        """A trained model, ready to be attacked."""
-        if model.name not in self._models:
-            data = self.images(model.data)
-            assert data is not None
-            net: Any = trained(model, data, self.setting, self.folder, SEED, self.device)
-            self._models[model.name] = Autoencoder(
-                net.encode, net.decode, bounds=data.bounds, scale="log_variance", name=model.name
-            )
-        return self._models[model.name]
+    def has(self, name: str) -> bool:
+        """Whether a data set is there."""
+        return images.load(name, self.data, download=self.download) is not None
 
-    def trial(self, model: Model, attack: Attack) -> Trial:
-        """An attack on all pairs."""
+    def images(self, name: str) -> images.Images:
+        """A data set that is there."""
+        found = images.load(name, self.data, download=self.download)
+        assert found is not None
+        return found
+
+    def trial(self, model: Model, attack: str) -> Arrays:
+        """An attack on all pairs, see `attacking.attacked`."""
         data = self.images(model.data)
-        assert data is not None
-        return measuring.tried(
-            self.autoencoder(model), data.test, data.pairs(self.setting.pairs), attack,
-            self.folder / f"{model.name}-{attack}.npz", every=self.every(model, attack), samples=self.setting.samples,
-            seed=0,
-        )  # fmt: skip
 
-    def every(self, model: Model, attack: Attack) -> int:
+        def measured() -> Arrays:
+            ae, pairs, every = self._autoencoder(model), data.pairs(self.setting.pairs), self._every(model, attack)
+            return attacked(ae, data.test, pairs, attack, every=every, samples=self.setting.samples)
+
+        return kept_arrays(self.folder / f"{model.name}-{attack}.npz", measured)
+
+    def _every(self, model: Model, attack: str) -> int:
         """The attack takes every so manieth C."""
         if attack == "output":
             return self.setting.output_every
-        central = model.data == "mnist" and model.likelihood != "gaussian"
-        return self.setting.every if central else self.setting.aside_every
+        return self.setting.every if model in (MNIST.vae, MNIST.ae) else self.setting.aside_every
 
-    def trials(self, duel: Duel) -> dict[tuple[str, Attack], Trial]:
-        """All attacks of a duel by role and attack."""
-        roles = {"vae": duel.vae, "ae": duel.ae}
-        found: dict[tuple[str, Attack], Trial] = {
-            (role, "latent"): self.trial(model, "latent") for role, model in roles.items()
-        }
-        if "kl_tabacof2016" in duel.aims:
-            found["vae", "kl_tabacof2016"] = self.trial(duel.vae, "kl_tabacof2016")
-        if "output" in duel.aims:
-            for role, model in roles.items():
-                found[role, "output"] = self.trial(model, "output")
+    def _duel(self, duel: Duel) -> Results:
+        data = self.images(duel.vae.data)
+        attacks: Results = {"vae": {}, "ae": {}}
+        for role, attack in duel.attacks:
+            trial = self.trial(duel.model(role), attack)
+            attacks[role][attack] = plain({name: values for name, values in trial.items() if name not in _PICTURES})
+        found: Results = {
+            "title": duel.title, "published_pairs": data.published, "pairs": plain(data.pairs(self.setting.pairs)),
+            "attacks": attacks,
+        }  # fmt: skip
+        if duel == MNIST and self.setting.audit is not None:
+            found["audits"] = {role: self._audit(duel.model(role), self.setting.audit) for role in attacks}
         return found
 
-    def audited(self, model: Model) -> vaeaudit.AuditReport | None:
-        """The library's own audit on the same pairs, with the series of C that it chooses itself."""
-        if self.setting.audit is None:
-            return None
-        folder = self.folder / f"{model.name}-audit"
+    def _autoencoder(self, model: Model) -> Autoencoder:
+        data = self.images(model.data)
+        net: Any = trained(model, data, self.setting, self.folder, self.device)
+        return Autoencoder(net.encode, net.decode, bounds=data.bounds, scale="log_variance", name=model.name)
+
+    def _audit(self, model: Model, preset: str) -> Results:
+        """What the library's own audit says on the same pairs, with the series of C that it places itself."""
+        folder, data = self.folder / f"{model.name}-audit", self.images(model.data)
         if not (folder / "report.json").exists():
             print(f"{model.name}: audit", flush=True)
-            data = self.images(model.data)
-            assert data is not None
-            report = vaeaudit.audit(
-                self.autoencoder(model), (data.test, data.test_labels), preset=self.setting.audit,
+            vaeaudit.audit(
+                self._autoencoder(model), (data.test, data.test_labels), preset=preset,
                 pairs=data.pairs(self.setting.pairs), checkpoint=self.folder / "checkpoint",
-            )  # fmt: skip
-            report.save(folder)
-        return vaeaudit.load(folder)
+            ).save(folder)  # fmt: skip
+        report = vaeaudit.load(folder)
+        scores = {
+            name: plain([found.value, found.low, found.high])
+            for name, found in report.scores().items()
+            if "." not in name
+        }
+        findings = [finding.message for finding in report.health if finding.severity != "info"]
+        return {"preset": preset, "strengths": report.curves.strengths.size, "scores": scores, "findings": findings}
 
-    def classified(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """The attack on a classifier of a data set; None where that is not there."""
+    def _classifier(self, name: str) -> Arrays:
+        """The attack on a classifier of a data set."""
         data = self.images(name)
-        if data is None:
-            return None
-        net = trained_classifier(name, data, self.setting, self.folder, SEED, self.device)
-        return classifying.tried(
-            net, data, self.folder / f"{name}-classifier-attack.npz", count=self.setting.attacked,
-            every=self.setting.classifier_every, seed=0,
-        )  # fmt: skip
+        net = classifiers.trained(name, data, self.setting, self.folder, self.device)
+        return kept_arrays(
+            self.folder / f"{name}-classifier-attack.npz",
+            partial(classifiers.attacked, net, data, count=self.setting.attacked, every=self.setting.classifier_every),
+        )
+
+
+def array(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Numbers of a results file, NaN where there is none."""
+    return np.array(values, dtype=np.float64)

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from examples.papers.keeping import kept_model
 
 from .images import Images
-from .models import ConvAutoencoder, GaussianAutoencoder, build, build_classifier
+from .models import ConvAutoencoder, GaussianAutoencoder, build
 from .settings import Model, Setting
 
+SEED = 2016
 BATCH = 100
 RATES = {"dense": 1e-3, "convolutional": 2e-4}
 NORM, LARGEST = 5.0, 1.0
@@ -25,11 +26,9 @@ _EPSILON = 1e-6
 _LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
-def trained(
-    model: Model, images: Images, setting: Setting, folder: Path, seed: int, device: str
-) -> nn.Module:  # fmt: skip
+def trained(model: Model, images: Images, setting: Setting, folder: Path, device: str) -> nn.Module:
     """An autoencoder as it lies on disk, trained first if it does not."""
-    torch.manual_seed(seed)
+    torch.manual_seed(SEED)
     net = build(model, setting, images.train.shape[1]).to(device)
     dense = model.architecture == "dense"
     count = setting.images if dense else setting.conv_images
@@ -37,40 +36,25 @@ def trained(
     if dense:
         train = (train > 0.5).float()  # the paper's code binarises what it trains on, and not what it attacks
     optimiser = torch.optim.Adam(net.parameters(), lr=RATES[model.architecture], fused=True)
-    batches = _batches(len(train), setting.epochs if dense else setting.conv_epochs, seed)
+    batches = batches_of(len(train), setting.epochs if dense else setting.conv_epochs)
 
     def step(rows: Tensor) -> Tensor:
         return _loss(net, model, train[rows]).mean()
 
-    return kept_model(net, folder / f"{model.name}.safetensors", lambda: _optimised(net, optimiser, batches, step))
+    return kept_model(net, folder / f"{model.name}.safetensors", lambda: optimised(net, optimiser, batches, step))
 
 
-def trained_classifier(
-    data: str, images: Images, setting: Setting, folder: Path, seed: int, device: str
-) -> nn.Module:  # fmt: skip
-    """A classifier as it lies on disk, trained first if it does not: Nesterov's momentum, learning rate 0.01."""
-    torch.manual_seed(seed)
-    net = build_classifier(data, setting).to(device)
-    count = setting.images if data == "mnist" else setting.conv_images
-    train, labels = images.train[:count].to(device), torch.from_numpy(images.train_labels[:count]).to(device)
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-    batches = _batches(len(train), setting.classifier_epochs, seed)
-
-    def step(rows: Tensor) -> Tensor:
-        return F.cross_entropy(net(train[rows]), labels[rows])
-
-    return kept_model(net, folder / f"{data}-classifier.safetensors", lambda: _optimised(net, optimiser, batches, step))
-
-
-def _batches(count: int, epochs: int, seed: int) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def batches_of(count: int, epochs: int) -> Iterator[Tensor]:
+    """Rows of each batch, every epoch in an order of its own."""
+    generator = torch.Generator().manual_seed(SEED)
     for _ in range(epochs):
         yield from torch.randperm(count, generator=generator).split(BATCH)
 
 
-def _optimised(
+def optimised(
     net: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterator[Tensor], loss: Callable[[Tensor], Tensor]
 ) -> nn.Module:
+    """The network after a step a batch, its gradients clipped as the paper's code does it."""
     for rows in batches:
         optimiser.zero_grad()
         loss(rows).backward()
@@ -82,7 +66,7 @@ def _optimised(
 
 def _loss(net: Any, model: Model, images: Tensor) -> Tensor:
     """Squared error of an AE, mean over the pixels; negative ELBO of a VAE, nats; `(batch,)`."""
-    if not model.variational:
+    if model.likelihood is None:
         error: Tensor = (net.decode(net.encode(images)) - images).square().flatten(1).mean(1)
         return error
     mean, log_variance = net.encode(images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,7 +37,7 @@ def test_images_of_a_folder_are_cut_to_squares(example: ModuleType, tmp_path: Pa
     assert images.shape == (2, 3, 16, 16)
 
 
-def test_the_example_audits_and_attacks_the_latent(
+def test_the_example_audits_and_tells_how_far_each_channel_moves(
     example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     report: vaeaudit.AuditReport,
 ) -> None:  # fmt: skip
@@ -49,13 +48,15 @@ def test_the_example_audits_and_attacks_the_latent(
         return report
 
     monkeypatch.setattr(vaeaudit, "audit", audit)
-    example.main(["--random", "--narrow", "32", "--size", "16", "--pairs", "3", "--steps", "1", "--work", "1e9",
+    example.main(["--random", "--narrow", "32", "--size", "16", "--pairs", "3", "--work", "1e9",
                   "--device", "cpu", "--output", str(tmp_path / "report")])  # fmt: skip
     assert given["divergence"] == "channel_normalised_l2"
     assert given["work"] == 1e9
     assert given["ae"].bounds == (-1, 1)
     assert given["images"].shape == (3, 3, 16, 16)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("An attack on the latent")]
-    moved = [float(part) for part in line.partition("by")[2].removesuffix("standard deviations").split(",")]
-    assert len(moved) == 4
-    assert all(math.isfinite(shift) and shift > 0 for shift in moved)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("At a budget of")]
+    assert report.damage is not None
+    assert report.damage.latent is not None
+    assert line.startswith(f"At a budget of {report.damage.radii[-1]:.3g} the latent's channels move by ")
+    moved = [float(part) for part in line.partition("move by")[2].removesuffix("standard deviations").split(",")]
+    assert moved == pytest.approx(report.damage.latent.by_channel, abs=0.005)

@@ -11,9 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
-import scipy.stats
 import torch
 
 import vaeaudit
@@ -23,7 +21,6 @@ PARTS = (
     "training",
     "attacking",
     "measuring",
-    "correlating",
     "results",
     "claims",
     "sections",
@@ -50,21 +47,20 @@ def test_one_command_ends_in_a_page_and_a_second_one_repeats_nothing_that_is_kep
     arguments = ["--data", str(mnist_folder), "--out", str(out), "--setting", "smoke"]
     results = khan.__main__.main(arguments)
 
-    series, trial = (sum(len(models) for models in part.values()) for part in (results.series, results.trial))
-    assert len(trained) == len(audited) == series + trial == len(khan.settings.SETTINGS["smoke"].work)
+    assert len(trained) == len(audited) == len(results.series) + len(results.trial) == 6
     kept = json.loads((out / "khan2022.json").read_text())
     assert [model["recipe"]["beta"] for model in kept["series"]] == [0.01, 10.0]
     error = kept["series"][0]["figures"]["reconstruction_error"]
     assert error[0] == pytest.approx(report.reconstruction_error.value, rel=1e-4)
     markdown, page = ((out / f"khan2022.{kind}").read_text() for kind in ("md", "html"))
     row = next(line for line in markdown.splitlines() if line.startswith("| reconstruction error"))
-    assert row.count("|") == 2 + 1 + len(results.resistances) + 1
+    assert row.count("|") == 2 + 1 + 2 + len(results.damages) + 1
     assert page.count("<table") == len(re.findall(r"^\| --- ", markdown, flags=re.MULTILINE))
     assert page.count("<svg") == 2
     assert len(khan.claims.judged(results)) == len(re.findall(r"^- \*\*", markdown, flags=re.MULTILINE))
     assert kept["versions"]["vaeaudit"] in markdown
 
-    name = results.trial["mnist"][0].recipe.name
+    name = results.trial[0].recipe.name
     for file in [*(out / "measured").glob(f"{name}*"), out / "models" / f"{name}.safetensors"]:
         file.replace(file.with_suffix(".part"))  # as if it had been interrupted while that was written
     trained.clear()
@@ -157,7 +153,7 @@ def _results(khan: ModuleType, *, turned: tuple[str, ...] = (), mixup: float = -
         khan.settings.SETTINGS["smoke"],
         of_series=khan.settings.Measuring(preset="quick", images=1, radii=(0.5,), directions=2),
     )
-    return khan.results.Results(setting, {"mnist": series}, {"mnist": trial}, {})
+    return khan.results.Results(setting=setting, series=series, trial=trial, versions={})
 
 
 def test_claims_that_all_figures_bear_out_hold(khan: ModuleType) -> None:
@@ -203,50 +199,9 @@ def test_released_figures_are_taken_at_the_nearest_beta(khan: ModuleType) -> Non
     ]
 
 
-def test_a_rank_correlation_is_scipys_and_lies_within_its_interval(khan: ModuleType) -> None:
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(size=12), rng.integers(4, size=12)
-    found = khan.correlating.correlation(list(x), list(y + x))
-    assert found.value == pytest.approx(scipy.stats.spearmanr(x, y + x).statistic)
-    assert -1 < found.low < found.value < found.high < 1
-    assert found.n == 12
-
-
-def test_a_perfect_order_of_few_models_is_not_taken_for_certainty(khan: ModuleType) -> None:
-    found = khan.correlating.correlation([1.0, 2, 3, 4, 5, 6], [6.0, 5, 4, 3, 2, 1])
-    assert found.value == pytest.approx(-1)
-    assert found.low == -1
-    assert -0.9 < found.high < -0.3
-    assert khan.correlating.correlation(list(np.arange(20.0)), list(-np.arange(20.0))).high < found.high
-
-
-def test_models_without_a_figure_are_left_out_and_counted(khan: ModuleType) -> None:
-    correlation = khan.correlating.correlation
-    found = correlation([1.0, 2, 3, 4, 5], [2.0, math.nan, 3, 4, 5])
-    assert (found.value, found.n) == (pytest.approx(1), 4)
-    assert correlation([1.0, 2], [1.0, 2])[1:] == (-1, 1, 2)
-    assert math.isnan(correlation([1.0, 2, 3, 4], [7.0, 7, 7, 7]).value)
-
-
-@pytest.mark.parametrize("pearson", [0.0, 0.97])
-def test_the_intervals_hold_what_they_promise_for_ten_models(
-    khan: ModuleType, pearson: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Over many sets of ten normal pairs, of known rank correlation, at least about 95 % hold it."""
-    truth = 6 / math.pi * math.asin(pearson / 2)
-    rng = np.random.default_rng(2)
-    monkeypatch.setattr(khan.correlating, "RESAMPLES", 500)
-    held = 0
-    for _ in range(200):
-        x, noise = rng.normal(size=(2, 10))
-        found = khan.correlating.correlation(list(x), list(pearson * x + math.sqrt(1 - pearson**2) * noise))
-        held += found.low <= truth <= found.high
-    assert held / 200 > 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
-
-
 def test_the_interval_over_seeds_is_students(khan: ModuleType) -> None:
     """1, 2, 3: mean 2, standard error 1 / sqrt 3, t(0.975, 2) = 4.3027."""
-    found = khan.correlating.mean_over_seeds([1.0, math.nan, 2.0, 3.0])
-    assert found == pytest.approx((2, -0.4841, 4.4841, 3), abs=1e-4)
-    assert khan.correlating.mean_over_seeds([2.0])[1:] == (-math.inf, math.inf, 1)
-    assert khan.correlating.mean_over_seeds([]).n == 0
+    found = khan.results.mean_over_seeds([1.0, math.nan, 2.0, 3.0])
+    assert found == pytest.approx((2, -0.4841, 4.4841), abs=1e-4)
+    assert khan.results.mean_over_seeds([2.0]) == (2, -math.inf, math.inf)
+    assert math.isnan(khan.results.mean_over_seeds([])[0])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import math
 import re
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -25,10 +24,9 @@ def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for part in (
         "settings",
         "images",
+        "attacking",
         "study",
-        "results",
         "comparing",
-        "crossings",
         "claims",
         "pictures",
         "sections",
@@ -81,7 +79,7 @@ def test_one_command_ends_in_a_page_and_a_second_one_repeats_nothing(
 
     (tmp_path / "run" / "smoke" / "svhn-ae-latent.npz").unlink()
     settings = {"data": mnist_folder, "folder": tmp_path / "run" / "smoke", "download": False}
-    again = study.results.collected(study.study.Study(setting=study.settings.SMOKE, **settings))
+    again = study.study.Study(setting=study.settings.SMOKE, **settings).results()
     assert capsys.readouterr().out.splitlines()[-1:] == ["measuring svhn-ae-latent"]
     assert again == results
     _read_the_page(first["tabacof2016.md"].decode(), first, results)
@@ -89,7 +87,7 @@ def test_one_command_ends_in_a_page_and_a_second_one_repeats_nothing(
     with pytest.raises(SystemExit, match="holds a run of other settings"):
         study.study.Study(setting=study.settings.REDUCED, **settings)
     for name in ("mnist", "svhn"):
-        assert first["tabacof2016.html"].decode().count(f'class="viewer" id="{name}-pair-') == study.pictures.PAIRS
+        assert first["tabacof2016.html"].decode().count(f'class="viewer" id="{name}-pair-') == study.attacking.PICTURED
 
 
 def _read_the_page(text: str, files: dict[str, bytes], results: dict) -> None:
@@ -110,7 +108,7 @@ def test_where_no_data_are_at_hand_all_is_pending(study: ModuleType, tmp_path: P
     text = next(file for file in files if file.suffix == ".md").read_text()
     pending = next(line for line in text.splitlines() if line.startswith("**Pending**"))
     assert all(duel.title in pending for duel in study.settings.DUELS)
-    assert text.count("| AE, ours | pending |") == sum(duel.reference is not None for duel in study.settings.DUELS)
+    assert text.count("| AE, ours | pending |") == 2
     assert "| VAE, the paper's curves | 0.383 | 0.005 |" in text, "SVHN's reference figures stand there already"
     assert not list((tmp_path / "run" / "smoke").glob("*.npz"))
 
@@ -146,7 +144,7 @@ def trial(hinges: list[float], *, floor: float = 0.0, lift: float = 0.0) -> dict
 
 def duel(vae: dict, ae: dict, **more: dict) -> dict:
     return {
-        "title": "constructed", "reference": None, "published_pairs": False, "pairs": [[0, 1]] * len(vae["hinge"]),
+        "title": "constructed", "published_pairs": False, "pairs": [[0, 1]] * len(vae["hinge"]),
         "attacks": {"vae": {"latent": vae, **more}, "ae": {"latent": ae}},
     }  # fmt: skip
 
@@ -175,35 +173,25 @@ def test_the_floor_and_the_direct_attack_are_judged_by_their_differences(study: 
     assert verdicts(study, found)[4:] == ["holds", "holds", "not settled", "holds"]
     found = duel(trial(LOW, lift=0.4), trial(LOW), kl_tabacof2016=trial(LOW), output=trial(LOW))
     assert verdicts(study, found)[4:] == ["not settled", "not settled", "not settled", "does not hold"]
-    apart, beside = study.comparing.beside_output(duel(trial(LOW), trial(LOW), output=trial(LOW, lift=0.4)), "vae")[0.5]
+    apart, beside = study.comparing.beside_output(duel(trial(LOW), trial(LOW), output=trial(LOW, lift=0.4)), "vae", 0.5)
     assert beside == pytest.approx(0.5, abs=1e-9)
     at = np.array(LOW) / 2
     assert apart.mean.value == pytest.approx(float((0.4 * at * (1.2 - at)).mean()), abs=2e-4)
 
 
-def test_models_with_series_of_their_own_are_pictured_at_the_same_strengths(study: ModuleType) -> None:
-    whole = np.logspace(-3, 3, 13)
-    assert study.pictures.nearest(whole, whole[::4]).tolist() == [0, 4, 8, 12]
-    assert study.pictures.nearest(whole[::4], whole[[3, 5, 7]]).tolist() == [1, 1, 2]
-
-
-def test_a_slider_shows_both_models_at_each_strength_and_starts_at_the_papers(study: ModuleType) -> None:
-    strengths, events = np.logspace(-3, 3, 4), np.zeros((2, 4, 1, 4, 4), np.float32)
-    figures = np.arange(8.0).reshape(2, 4)
-    curves = SimpleNamespace(strengths=strengths, distortion=figures, gap=np.where(figures == 5, np.nan, -figures))
-    found = SimpleNamespace(curves=curves, adversarial=events, reconstruction=events)
+def test_the_pictured_pairs_are_shown_at_the_papers_strength_and_over_the_series(study: ModuleType) -> None:
+    events, figures = np.zeros((2, 4, 1, 4, 4), np.float32), np.arange(8.0).reshape(2, 4)
+    found = {
+        "strengths": np.logspace(-3, 3, 4), "distortion": figures, "gap": -figures, "best": np.array([1, 2]),
+        "pictures": events, "reconstructions": events,
+    }  # fmt: skip
     data = study.images.Images(
         train=torch.zeros(4, 1, 4, 4), train_labels=np.arange(4), test=torch.zeros(4, 1, 4, 4), test_labels=np.arange(4),
         bounds=(0.0, 1.0),
     )  # fmt: skip
-    trials = {"vae": found, "ae": found}
-    best = {"vae": [1, 2], "ae": [0, 0]}
-    first, second = study.pictures.viewers(study.settings.MNIST, data, trials, best)
+    stills, first, second = study.pictures.pictures(study.settings.MNIST, data, {"vae": found, "ae": found})
     assert (first.first, second.first) == (2, 1), "frames run from the strongest C to the weakest"
-    assert second.frames[2] == "C = 0.1. VAE: distortion 5.00, gap –. AE: distortion 5.00, gap –."
-    assert [column.title for column in first.columns] == ["Original", "VAE, attacked", "AE, attacked", "Target"]
-    assert [column.moving for column in first.columns] == [False, True, True, False]
-    stills = study.pictures.stills(study.settings.MNIST, data, trials, best)
+    assert second.frames[2] == "C = 0.1. VAE: distortion 5.00, gap -5.00. AE: distortion 5.00, gap -5.00."
     assert stills.file.count("<image") == 12
 
 
@@ -222,35 +210,7 @@ def test_pairs_that_cannot_be_used_are_left_out_of_differences(study: ModuleType
     assert study.comparing.between(duel(vae, ae), "auddc").mean.n == 7
 
 
-def test_a_difference_agrees_with_its_known_test(study: ModuleType) -> None:
-    """Eight differences of one sign: Wilcoxon's exact p is 2 / 2^8."""
-    found = study.comparing.difference(np.array(HIGH), np.array(LOW))
-    assert found.p == pytest.approx(2 / 2**8)
-    assert found.mean.value == pytest.approx(0.135)
-    assert 0.1 < found.mean.low < 0.135 < found.mean.high < 0.17
-    assert study.comparing.difference(np.array(LOW), np.array(LOW)).p == 1
-    none = study.comparing.difference(np.full(8, np.nan), np.array(LOW))
-    assert none.mean.n == 0
-    assert none.sign == 0
-
-
-def test_a_logit_that_is_a_line_is_told_from_its_probability(study: ModuleType) -> None:
-    x = np.linspace(0, 4, 81)
-    crossing = np.array([1.0, 1.5, 2.0, 1.2, 1.7, 1.4])
-    logit = 12 * (x - crossing[:, None])
-    found = study.crossings.crossings({
-        "distortion": [x.tolist()] * 6, "logit": logit.tolist(), "probability": (1 / (1 + np.exp(-logit))).tolist(),
-        "crossing": crossing.tolist(), "first_losing": crossing.tolist(),
-    })  # fmt: skip
-    assert found.logit.value == pytest.approx(1)
-    assert found.probability.value < 0.95
-    assert found.width.value == pytest.approx(2 * math.log(9) / 12 / np.median(crossing), rel=0.1)
-    assert found.crossed == 6
-
-
 def test_the_best_strength_is_the_papers(study: ModuleType) -> None:
     """The reconstruction moves from the target, at 1, to the original, at 0; it is nearer to it from index 3 on."""
-    decoded = np.array([1.0, 0.9, 0.6, 0.4, 0.1]).reshape(1, 5, 1)
-    curves = type("Curves", (), {"distortion": np.zeros((1, 5))})
-    found = type("Trial", (), {"reconstruction": decoded, "curves": curves})
-    assert study.results._best(found, np.array([[[0.0], [1.0]]])).tolist() == [2]
+    decoded = torch.tensor([[1.0, 0.9, 0.6, 0.4, 0.1], [0.2, 0.9, 0.9, 0.9, 0.9], [0.9] * 5])[..., None]
+    assert study.attacking.best(decoded, torch.zeros(3, 1), torch.ones(3, 1)).tolist() == [2, 0, 4]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from vaeaudit.report import words
+from vaeaudit.report.pages.charts import Chart
 from vaeaudit.report.pages.page import page
 from vaeaudit.report.pages.viewers import Viewer
 
@@ -18,11 +19,11 @@ class Section:
 
     Attributes:
         title: the heading.
-        parts: from top to bottom: markup as it is, text that is escaped, and pictures with a slider.
+        parts: from top to bottom: markup as it is, text that is escaped, charts, and pictures with a slider.
     """
 
     title: str
-    parts: Sequence[str | Markup | Viewer]
+    parts: Sequence[str | Markup | Chart | Viewer]
 
 
 def document(title: str, lead: Sequence[str | Markup], sections: Sequence[Section]) -> str:

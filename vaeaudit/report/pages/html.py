@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from vaeaudit.report import certificate_words, words, worst_words
+from vaeaudit.report import certificate_words, movement_words, words, worst_words
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
@@ -37,6 +37,8 @@ def render(report: AuditReport) -> str:
             (score_figure(report, one.name, one.estimate), words.clean(one.plugin)) for one in report.extensions
         ],
         damage=list(_damage(report)),
+        movement=() if report.damage is None else movement_words.summary(report.damage),
+        channels=list(_channels(report)),
         rooms=list(_rooms(report)),
         worst=None if report.worst_case is None else _worst(report.worst_case),
         certified=None if report.certificates is None else _certified(report.certificates),
@@ -67,16 +69,24 @@ def render(report: AuditReport) -> str:
     )
 
 
-def _damage(report: AuditReport) -> Iterator[tuple[str, Figure, Figure]]:
+def _damage(report: AuditReport) -> Iterator[tuple[str, Figure, Figure, Figure | None]]:
     if report.damage is None:
         return
-    rows = zip(report.damage.radii, report.damage.estimates, report.damage.gains, strict=False)
-    for radius, displacement, gain in rows:
+    latent = report.damage.latent
+    for place, radius in enumerate(report.damage.radii):
         yield (
             words.setting(radius),
-            score_figure(report, "damage", displacement),
-            score_figure(report, "damage_gain", gain),
+            score_figure(report, "damage", report.damage.estimates[place]),
+            score_figure(report, "damage_gain", report.damage.gains[place]),
+            None if latent is None else score_figure(report, "damage_latent", latent.estimates[place]),
         )
+
+
+def _channels(report: AuditReport) -> Iterator[tuple[str, str, str, str, bool]]:
+    """Rows of the table of latent channels; none for one channel alone, which the damage's table tells."""
+    latent = None if report.damage is None else report.damage.latent
+    if latent is not None and len(latent.deviations) > 1:
+        yield from movement_words.channel_rows(latent)
 
 
 def _worst(worst: WorstCase) -> dict[str, Any]:

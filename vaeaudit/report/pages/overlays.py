@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from vaeaudit.report.model import AuditReport
-from vaeaudit.report.pages.plots import SERIES, ends, legend, svg
+from vaeaudit.report.pages.charts import SERIES, legend, svg
+from vaeaudit.report.pages.plots import ends
 from vaeaudit.report.words import number, setting
 
 Reports = Mapping[str, AuditReport]

@@ -1,75 +1,27 @@
-"""The report's charts, as inline SVG that takes its colours from the page around it."""
+"""The report's charts."""
 
 from __future__ import annotations
 
-import html
-import io
-import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from vaeaudit.report.damage import Damage
 from vaeaudit.report.local import LINEAR
 from vaeaudit.report.model import AuditReport
+from vaeaudit.report.pages.charts import ACCENT, MUTED, RULE, SERIES, legend, logarithmic, svg
+from vaeaudit.report.pages.drawing import path
 from vaeaudit.report.words import ROOMS, number, setting
 from vaeaudit.statistics import Estimate
 
 Floats = NDArray[np.float64]
 
-INK, MUTED, RULE = "#010101", "#010102", "#010103"
-SERIES = ("#010104", "#010105", "#010106", "#010107", "#010108", "#010109")
-ACCENT = SERIES[0]
-VARIABLES = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    RULE: "var(--rule)",
-    SERIES[0]: "var(--accent)",
-    SERIES[1]: "var(--second)",
-    SERIES[2]: "var(--third)",
-    SERIES[3]: "var(--fourth)",
-    SERIES[4]: "var(--fifth)",
-    SERIES[5]: "var(--sixth)",
-}
-"""Colours drawn with, and the CSS variables that take their place."""
-
 MOST_LINES = 150
-THEME: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "vaeaudit",
-    "font.size": 9,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.labelpad": 7,
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
-}
 
 
 def tradeoff(report: AuditReport) -> Markup:
@@ -79,7 +31,7 @@ def tradeoff(report: AuditReport) -> Markup:
 
     def draw(axes: Axes) -> None:
         shown = _evenly(np.flatnonzero(~curves.excluded), MOST_LINES)
-        lines = [_path(curves.distortion[pair], curves.gap[pair]) for pair in shown]
+        lines = [path(curves.distortion[pair], curves.gap[pair]) for pair in shown]
         axes.add_collection(LineCollection([line for line in lines if len(line) > 1], colors=MUTED, lw=0.6, alpha=0.45))
         single = [line for line in lines if len(line) == 1]
         if single:
@@ -93,12 +45,6 @@ def tradeoff(report: AuditReport) -> Markup:
         f"distortion grows. Median hinge {number(hinge.value)}."
     )
     return svg("tradeoff", description, draw, height=4.0)
-
-
-def _path(x: Floats, y: Floats) -> Floats:
-    """The finite points of a curve by ascending distortion, `(points, 2)`."""
-    points = np.stack([x, y], axis=1)[np.isfinite(x) & np.isfinite(y)]
-    return points[np.argsort(points[:, 0], kind="stable")]
 
 
 def _mark_hinges(
@@ -149,9 +95,7 @@ def spectra(report: AuditReport) -> Markup | None:
             style = {"marker": "o", "ms": 3.2} if len(index) <= 40 else {}
             axes.fill_between(index, low, high, color=colour, alpha=0.15, lw=0)
             axes.plot(index, middle, color=colour, lw=1.6, label=ROOMS[room], **style)  # type: ignore[arg-type]
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes, "y")
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         axes.set_xlabel("index of the eigenvalue, largest first")
         axes.set_ylabel("eigenvalue")
@@ -260,7 +204,7 @@ def certificates(report: AuditReport) -> Markup | None:
 def _each_image(axes: Axes, measured: Damage) -> None:
     rows = measured.displacement.reshape(-1, measured.radii.size)
     shown = _evenly(np.arange(len(rows)), MOST_LINES)
-    lines = [line for row in shown if len(line := _path(measured.radii, rows[row])) > 1]
+    lines = [line for row in shown if len(line := path(measured.radii, rows[row])) > 1]
     if lines:
         axes.add_collection(LineCollection(lines, colors=MUTED, lw=0.6, alpha=0.4, label="each image"))
 
@@ -276,50 +220,3 @@ def _evenly(items: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     if items.size <= most:
         return items
     return items[np.linspace(0, items.size - 1, most).round().astype(np.int64)]
-
-
-def legend(axes: Axes) -> None:
-    """What the chart's lines are, above it; nothing where none has a name."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, borderaxespad=0.2,
-                    handlelength=1.4, columnspacing=1.6)  # fmt: skip
-
-
-@contextmanager
-def _theme() -> Iterator[None]:
-    """Draw with our settings, whatever the caller's matplotlib is set to, and leave that as it was."""
-    with matplotlib.style.context(["default", THEME]):
-        yield
-
-
-def svg(name: str, description: str, draw: Callable[[Axes], None], *, height: float) -> Markup:
-    """Draw one chart and turn it into an element that can stand in any page."""
-    with _theme(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="matplotlib")
-        figure = Figure(figsize=(7.2, height), layout="constrained")
-        draw(figure.add_subplot())
-        file = io.StringIO()
-        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
-    return inline(file.getvalue(), name, description)
-
-
-def inline(source: str, name: str, description: str) -> Markup:
-    """Make a free-standing SVG file part of a page: own ids, the page's colours and font, a description.
-
-    Args:
-        source: the file, drawn with the colours of `VARIABLES`.
-        name: prefix of every id, unique on the page.
-        description: alternative text.
-    """
-    body = source[source.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", body)
-    body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--font, sans-serif)", body)
-    for colour, variable in VARIABLES.items():
-        body = body.replace(colour, variable)
-    box = re.search(r'viewBox="[^"]*"', body)
-    opening = f'<svg class="chart" role="img" aria-label="{html.escape(description)}" {box.group() if box else ""}>'
-    return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, body, count=1).strip())

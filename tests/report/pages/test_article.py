@@ -1,0 +1,62 @@
+"""An article says the same in markdown and as a page, and shows the markup in its text instead of obeying it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from markupsafe import Markup
+
+from vaeaudit import StorageError
+from vaeaudit.report.pages.article import Article
+from vaeaudit.report.pages.charts import chart
+from vaeaudit.report.pages.document import Section
+from vaeaudit.report.pages.markdown import bullets, rendered, table
+from vaeaudit.report.pages.viewers import Viewer
+
+
+def _article() -> Article:
+    drawn = chart("t.a-chart", "Seen < shown", 'A "line".', lambda axes: axes[0, 0].plot([0, 1]), height=2)
+    viewer = Viewer(name="pair-1", caption="Pair 1", control="Strength", columns=(), frames=("C = 1",), first=0)
+    cells = table(["a|b", "c"], [["1 & 2", "-3 [-4, 5], n = 6"]], "Two")
+    parts = ["`x` and [z](u.md), -0.5 of a-b", cells, drawn, viewer, Markup("<hr>")]
+    return Article(title="T", lead=["See `t.json`."], sections=[Section(title="A < B", parts=parts)])
+
+
+def test_an_article_says_the_same_in_both_forms(tmp_path: Path) -> None:
+    files = _article().save(tmp_path / "new", "t")
+    assert [file.name for file in files] == ["t.md", "t.html", "t.a-chart.svg"]
+    assert files[0].read_text().split("\n\n") == [
+        "# T", "See `t.json`.", "## A < B", "`x` and [z](u.md), -0.5 of a-b", "Two:",
+        "| a/b | c |\n| --- | --- |\n| 1 & 2 | -3 [-4, 5], n = 6 |", '![A "line".](t.a-chart.svg)', "*Seen < shown*\n",
+    ]  # fmt: skip
+    html = files[1].read_text()
+    for part in (
+        "See <code>t.json</code>.", ">A &lt; B</h2>", '<a href="u.md">z</a>, −0.5 of a-b', 'aria-label="Two"',
+        '<th scope="col">a/b</th>', '<th scope="row">1 &amp; 2</th>', '<td>−3<span class="interval">[−4, 5], n = 6</span></td>',
+        "<figcaption>Seen &lt; shown</figcaption>", 'aria-label="Seen &lt; shown"', 'aria-label="A &quot;line&quot;."',
+        'id="pair-1-control"', "<hr>",
+    ):  # fmt: skip
+        assert part in html
+    assert "`" not in html[: html.index("<script>")]
+
+
+def test_markup_in_text_is_shown_and_not_obeyed() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    parts = [hostile, table([hostile], [[hostile]], hostile), bullets([f"**{hostile}**"])]
+    page = Article(title=hostile, lead=[hostile], sections=[Section(title=hostile, parts=parts)]).html()
+    assert "<img" not in page
+    assert "[x](javascript:alert(1))" in rendered("[x](javascript:alert(1))")
+
+
+def test_words_in_bold_take_their_colours_and_an_interval_in_a_sentence_stays_in_its_line() -> None:
+    text = rendered("- **fails**: by 2 [1, 3]\n- **fails** not, **holds**", {"fails": "bad"})
+    assert text.count('<strong style="color: var(--bad)">fails</strong>') == 2
+    assert "<strong>holds</strong>" in text
+    assert "interval" not in text
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="nothing can be written"):
+        _article().save(tmp_path / "file", "t")
