@@ -230,7 +230,7 @@ def test_a_much_stronger_attack_of_the_family_spoils_the_headline(
     theirs = np.array([[[0.0, 1.1, 1.0]]])
     one = {"originals": family.originals[:1], "attacks": ("all",), "shares": np.ones((1, 3))}
     found = dataclasses.replace(worst_of(report), damage=dataclasses.replace(family, figures=theirs, **one))
-    damage = dataclasses.replace(report.damage, displacement=np.array(ours), images=family.originals[:1])
+    damage = dataclasses.replace(report.damage, displacement=np.array(ours), images=family.originals[:1], latent=None)
     findings = worst_case._findings(found, damage)
     assert [finding.severity for finding in findings] == ([told] if told else [])
 

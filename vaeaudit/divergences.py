@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from vaeaudit.channels import latent_deviations as latent_deviations
 from vaeaudit.errors import OptionError
 from vaeaudit.latent import Posterior
 
@@ -83,8 +84,6 @@ NEED_VARIANCE = ("kl_reverse", "symmetric_kl", "kl_tabacof2016")
 CHANNEL_NORMALISED = "channel_normalised_l2"
 NAMES = (*DIVERGENCES, CHANNEL_NORMALISED)
 """What an audit may be asked for."""
-_LEAST_DEVIATION = 1e-3
-"""A channel's deviation counts as no less than this share of the largest: what hardly varies holds nothing but noise."""
 
 
 def channel_normalised(deviations: Sequence[float]) -> str:
@@ -103,31 +102,6 @@ def channel_normalised(deviations: Sequence[float]) -> str:
     if not given or not all(0 < s < math.inf for s in given):
         raise OptionError(f"deviations expect a positive number for each latent channel, got {given}")
     return f"{CHANNEL_NORMALISED}:{','.join(map(repr, given))}"
-
-
-def latent_deviations(posterior: Posterior) -> tuple[float, ...]:
-    """Standard deviation of each latent channel's means over images and places, in latent units.
-
-    The first axis of a latent `(channels, ...)` is its channels; each unit of a vector is one. Groups count one after
-    the other. No deviation is less than a thousandth of the largest.
-
-    Args:
-        posterior: of all images, `(images, *latent)`.
-
-    Raises:
-        OptionError: the codes of all images are the same.
-    """
-    rows = len(posterior.mean)
-    means = posterior.mean.double()
-    groups = (means,) if posterior.layout is None else posterior.layout.split(means)
-    parts = [group.movedim(1, 0).reshape(group.shape[1], -1).std(1, correction=0) for group in _by_channel(groups)]
-    found = torch.cat(parts)
-    largest = float(found.max())
-    if not 0 < largest < math.inf:
-        raise OptionError(
-            f"the latent means of {rows} images do not vary, so no channel can be normalised by its deviation"
-        )
-    return tuple(found.clamp_min(_LEAST_DEVIATION * largest).tolist())
 
 
 def divergence_named(name: str, *, deterministic: bool) -> tuple[str, Divergence]:
@@ -202,10 +176,6 @@ def _weights(posterior: Posterior, deviations: tuple[float, ...]) -> Tensor:
         for scale, shape in zip(scales, shapes, strict=True)
     ]
     return parts[0].reshape(1, *mean.shape[1:]) if layout is None else layout.joined(parts)
-
-
-def _by_channel(groups: Sequence[Tensor]) -> list[Tensor]:
-    return [group if group.ndim > 1 else group[:, None] for group in groups]
 
 
 def _log_variances(a: Posterior, b: Posterior) -> tuple[Tensor, Tensor]:

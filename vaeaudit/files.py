@@ -24,6 +24,8 @@ _SCRAP_SECONDS = 3600.0
 _LOCK = ".vaeaudit-lock"
 _ROOM, _EXPANSION = 2**28, 100
 """Arrays may unpack to so many bytes, or so many times what their file takes on the disk."""
+_LONGEST_REASON = 500
+"""Characters of what is said of a damaged file; zipfile quotes from it whatever the file calls a name."""
 
 
 def write_atomically(path: Path, write: Callable[[Any], object]) -> None:
@@ -171,7 +173,7 @@ def read_arrays(
                 _check_unpacked(chosen.values(), os.fstat(raw.fileno()).st_size, most)
                 return {name: _member(archive, info) for name, info in chosen.items()}
         except Exception as error:  # zipfile and numpy have a dozen kinds for a damaged file
-            raise ValueError(str(error) or type(error).__name__) from error
+            raise ValueError((str(error) or type(error).__name__)[:_LONGEST_REASON]) from error
 
 
 def _check_unpacked(members: Collection[zipfile.ZipInfo], on_disk: int, most: int | None) -> None:

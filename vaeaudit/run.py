@@ -73,7 +73,7 @@ class Run:
         with timed("pullback spectra"):
             rooms, of_spectra = spectra(bench, active, deterministic)
         with timed("untargeted attack"):
-            damaged, of_damage = damage(bench)
+            damaged, of_damage = damage(bench, active)
         with timed("local prediction"):
             local = local_prediction(bench, tradeoff.curves, damaged, deterministic)
         with timed("second look"):

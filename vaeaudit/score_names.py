@@ -18,6 +18,7 @@ _HEADLINE: dict[str, bool | None] = {
     "reconstruction_error": None,
     "damage": False,
     "damage_gain": False,
+    "damage_latent": False,
     "worst_damage": False,
     "worst_damage_linf": False,
     "worst_gap": True,
@@ -50,6 +51,7 @@ _REACH: dict[str, tuple[float, float]] = {
     "reconstruction_error": _POSITIVE,
     "damage": _POSITIVE,
     "damage_gain": _POSITIVE,
+    "damage_latent": _POSITIVE,
     "worst_damage": _POSITIVE,
     "worst_damage_linf": _POSITIVE,
     "worst_gap": _ANY,
@@ -69,7 +71,8 @@ RANGES: dict[str, tuple[float, float]] = {score: _REACH[score.rpartition(".")[2]
 """Full name of every score: the least and the most it can be, for any model."""
 
 _MEANS = (
-    "auddc", "reach", "reconstruction_error", "damage", "damage_gain", "worst_damage", "worst_damage_linf",
+    "auddc", "reach", "reconstruction_error", "damage", "damage_gain", "damage_latent", "worst_damage",
+    "worst_damage_linf",
 )  # fmt: skip
 PAIR_SCORES = ("hinge", "auddc", "linearity", "floor", "reach", "worst_gap", "worst_gap_linf", "certified_distortion")
 """Scores with one figure a pair; all others have one an image."""

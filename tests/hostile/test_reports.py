@@ -189,6 +189,16 @@ def test_changed_pictures_load_or_are_refused_with_a_reason(
     render(report)
 
 
+def test_a_name_of_thousands_of_bytes_does_not_fill_the_message(make_report: MakeReport, tmp_path: Path) -> None:
+    file = make_report(pairs=4, strengths=5, event=(1, 12, 12)).save(tmp_path, page=False) / "arrays.npz"
+    content = bytearray(file.read_bytes())
+    content[26:28] = (5000).to_bytes(2, "little")  # of the first member: the length of its name
+    file.write_bytes(content)
+    with pytest.raises(ReportError, match="File name in directory") as refused:
+        load(tmp_path)
+    check_message(refused.value, 10, 1000, says="delete it to load the report without pictures")
+
+
 def _pictures(path: Path, **changes: Any) -> None:
     with np.load(path) as file:
         arrays = {**file, **changes}

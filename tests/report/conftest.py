@@ -18,6 +18,7 @@ from vaeaudit.report.gallery import BallPictures, Gallery
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction, LocalStep
 from vaeaudit.report.model import AuditReport
+from vaeaudit.report.movement import CHANNEL_UNITS, LatentMovement
 from vaeaudit.report.provenance import Provenance
 from vaeaudit.report.worst_case import EFFECTS, AttackEffects, AttackFamily, WorstCase
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
@@ -191,6 +192,22 @@ def _damage(seed: int) -> Damage:
             _estimate(column / radius, statistic="mean", higher_is_better=False)
             for column, radius in zip(displacement.T, radii, strict=True)
         ),
+        latent=_movement(0.4 * displacement),
+    )
+
+
+def _movement(moved: np.ndarray[Any, Any]) -> LatentMovement:
+    """Four channels, of which the last hardly varies without attack and moves least under it."""
+    shares = np.array([0.5, 1.5, 1.0, 0.01])
+    return LatentMovement(
+        moved=moved,
+        estimates=tuple(
+            _estimate(column, statistic="mean", unit=CHANNEL_UNITS, higher_is_better=False) for column in moved.T
+        ),
+        by_channel=moved[:, -1].mean() * shares,
+        by_channel_errors=moved[:, -1].std(ddof=1) / math.sqrt(len(moved)) * shares,
+        deviations=np.array([1.0, 4.0, 0.5, 0.004]),
+        collapsed=np.array([False, False, False, True]),
     )
 
 

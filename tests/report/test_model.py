@@ -273,6 +273,8 @@ def test_the_damage_score_is_that_of_the_middle_budget(make_report: MakeReport) 
     assert report.damage is not None
     assert report.score("damage") is report.damage.estimates[1]
     assert report.score("damage_gain") is report.damage.gains[1]
+    assert report.damage.latent is not None
+    assert report.score("damage_latent") is report.damage.latent.estimates[1]
 
 
 HINGES = np.linspace(0.3, 0.7, 50)
@@ -367,9 +369,11 @@ def test_damage_is_judged_at_the_middle_budget(make_report: MakeReport) -> None:
     assert np.array_equal(report.sample("damage").values, middle)
     assert np.array_equal(report.sample("damage_gain").values, middle / report.damage.radii[1])
     assert np.array_equal(report.sample("damage").originals, report.damage.images)
+    assert report.damage.latent is not None
+    assert np.array_equal(report.sample("damage_latent").values, report.damage.latent.moved[:, 1])
 
 
-@pytest.mark.parametrize("score", ["damage", "trace", "decoder.active_units"])
+@pytest.mark.parametrize("score", ["damage", "damage_latent", "trace", "decoder.active_units"])
 def test_what_was_not_measured_has_an_empty_sample_and_an_invalid_verdict(make_report: MakeReport, score: str) -> None:
     report = make_report(sections=False)
     assert report.sample(score).values.size == 0

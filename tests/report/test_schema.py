@@ -188,6 +188,11 @@ def without(data: Any, part: str, *names: str) -> None:
         del data[part][name]
 
 
+def to_6(data: Any) -> None:
+    if data["damage"] is not None:
+        without(data, "damage", "latent")
+
+
 def to_5(data: Any) -> None:
     del data["extensions"]
     without(data, "curves", "spans", "labels")
@@ -209,7 +214,7 @@ def to_2(data: Any) -> None:
     without(data, "provenance", "source")
 
 
-UNDO = {5: to_5, 4: to_4, 3: to_3, 2: to_2}
+UNDO = {6: to_6, 5: to_5, 4: to_4, 3: to_3, 2: to_2}
 """By the schema that each leads down to."""
 
 
@@ -245,6 +250,8 @@ def test_what_an_older_report_could_not_hold_is_not_measured(make_report: MakeRe
     found = AuditReport.from_dict(older(make_report(), 2))
     assert (found.local, found.worst_case, found.certificates, found.provenance.source) == (None, None, None, "")
     assert found.provenance.work == {}
+    assert found.damage is not None
+    assert found.damage.latent is None
     assert found.curves.disagreement.shape == found.curves.gap.shape
     assert np.isnan(found.curves.disagreement).all()
     assert not any(finding.suppressed for finding in found.health)

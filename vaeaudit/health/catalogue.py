@@ -29,7 +29,7 @@ class Check:
 
 
 _ATTACK = "hinge, auddc, linearity, floor, worst_gap, worst_gap_linf"
-_DAMAGE = "damage, damage_gain, worst_damage, worst_damage_linf"
+_DAMAGE = "damage, damage_gain, damage_latent, worst_damage, worst_damage_linf"
 _ENCODER = f"{_ATTACK}, {_DAMAGE}, encoder.*, round_trip.*"
 _PART = f"of the encoder: {_ENCODER}; of the decoder: {_DAMAGE}, decoder.*, round_trip.*"
 _POINTS = (

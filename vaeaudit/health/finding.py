@@ -16,7 +16,7 @@ ENCODED = ("encoder", "round_trip")
 DECODED = ("decoder", "round_trip", "reconstruction_error", "reach")
 CURVES = ("hinge", "auddc", "linearity", "floor")
 ATTACKED = (*CURVES, "worst_gap", "worst_gap_linf")
-DAMAGED = ("damage", "damage_gain", "worst_damage", "worst_damage_linf")
+DAMAGED = ("damage", "damage_gain", "damage_latent", "worst_damage", "worst_damage_linf")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -299,7 +299,7 @@ def finding_stronger_attack(gain: float, *, invalid: bool) -> Finding:
     return found(
         "stronger_attack", "invalid" if invalid else "warning",
         f"the worst of all attacks inside the same balls does {more} than the maximum-damage attack alone.",
-        ("damage", "damage_gain") if invalid else (),
+        ("damage", "damage_gain", "damage_latent") if invalid else (),
     )  # fmt: skip
 
 

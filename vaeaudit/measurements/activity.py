@@ -1,10 +1,11 @@
-"""Which latent units are in use (definitions D9)."""
+"""Which latent units are in use (definitions D9), and how much each channel varies."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
+from vaeaudit.channels import channel_deviations
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.geometry import scores
 from vaeaudit.measurements.bench import Bench, Rows, plain
@@ -19,7 +20,11 @@ def varied_rows(images: int, most: int, seed: int) -> Rows:
 
 
 def activity(bench: Bench) -> Arrays:
-    """Variance of each unit's posterior mean over the data, and its standard error, `(units,)`.
+    """How the posterior means vary over the data, whatever the pairs.
+
+    Returns:
+        "variance" of each unit's mean and its standard "error", `(units,)`; "deviation" of each channel's means over
+        images and places, `(channels,)`.
 
     Raises:
         ModelError: the encoder returns NaN or infinite values for one of the images.
@@ -32,7 +37,7 @@ def activity(bench: Bench) -> Arrays:
     variance = centred.square().sum(0) / max(len(means) - 1, 1)
     fourth = centred.pow(4).mean(0)
     error = ((fourth - variance.square()).clamp_min(0) / len(means)).sqrt()
-    return {"variance": plain(variance), "error": plain(error)}
+    return {"variance": plain(variance), "error": plain(error), "deviation": plain(channel_deviations(posterior))}
 
 
 def active_units_of(activity: Arrays, images: int) -> Estimate:

@@ -10,17 +10,25 @@ from numpy.typing import NDArray
 from vaeaudit import attacks, health
 from vaeaudit.checkpoint import Arrays
 from vaeaudit.measurements.bench import BUDGETS, IMAGES_AT_ONCE, INPUT_UNITS, Bench, Floats, Rows, plain
+from vaeaudit.measurements.movement import moved_channels, movement_of
 from vaeaudit.report.damage import Damage
+from vaeaudit.report.movement import LatentMovement
 from vaeaudit.score_names import DIRECTIONS
 from vaeaudit.statistics import Estimate, estimate
 
 _UNCONVERGED = 0.25
 
 
-def damage(bench: Bench) -> tuple[Damage, list[health.Finding]]:
-    """Most displacement of the reconstruction at each budget."""
+def damage(bench: Bench, activity: Arrays) -> tuple[Damage, list[health.Finding]]:
+    """Most displacement of the reconstruction at each budget, and how far the latent moves with it.
+
+    Args:
+        bench: what is measured.
+        activity: how the latent varies over the clean images.
+    """
     rows, radii, arrays = _measured(bench)
-    found = damage_of(arrays["displacement"], radii, bench.data.index[rows])
+    latent = movement_of(arrays["channels"], activity["deviation"])
+    found = damage_of(arrays["displacement"], radii, bench.data.index[rows], latent)
     return found, _findings(arrays)
 
 
@@ -38,6 +46,7 @@ def _measured(bench: Bench) -> tuple[Rows, list[float], Arrays]:
     attack = partial(_damage, bench, rows=rows, radii=radii)
     settings = {
         "radii": radii, "steps": bench.spec.damage_steps, "restarts": bench.spec.damage_restarts, "watched": True,
+        "channels": "root mean square",
     }  # fmt: skip
     keys = bench.image_keys(rows, pictured=True)
     return rows, radii, bench.kept("damage", "untargeted attack", keys, attack, IMAGES_AT_ONCE, settings)
@@ -49,10 +58,12 @@ def _damage(bench: Bench, chunk: Rows, rows: Rows, radii: list[float]) -> Arrays
         bench.ae, images, radii, steps=bench.spec.damage_steps, restarts=bench.spec.damage_restarts,
         seed=bench.seed,
     )  # fmt: skip
+    channels = moved_channels(bench, images, attack.adversarial)
     few = attack.adversarial[: int((chunk < bench.pictured).sum())]
     return {
         "displacement": plain(attack.displacement), "converged": attack.converged.cpu().numpy(),
-        "non_finite": attack.non_finite.cpu().numpy(), "adversarial": few.float().cpu().numpy(),
+        "non_finite": attack.non_finite.cpu().numpy() | ~np.isfinite(channels).all(2), "channels": channels,
+        "adversarial": few.float().cpu().numpy(),
     }  # fmt: skip
 
 
@@ -68,7 +79,7 @@ def _findings(arrays: Arrays) -> list[health.Finding]:
     return findings
 
 
-def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64]) -> Damage:
+def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64], latent: LatentMovement) -> Damage:
     """Estimates of untargeted damage at each budget."""
 
     def mean(figures: Floats, score: str, unit: str) -> Estimate:
@@ -81,4 +92,5 @@ def damage_of(displacement: Floats, radii: list[float], images: NDArray[np.int64
         images=images,
         estimates=tuple(mean(column, "damage", INPUT_UNITS) for column, _ in columns),
         gains=tuple(mean(column / radius, "damage_gain", "L2 per L2") for column, radius in columns),
+        latent=latent,
     )

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeaudit.report.sampled import sample_of
+from vaeaudit.report.movement import LatentMovement
+from vaeaudit.report.sampled import empty_sample, sample_of
 from vaeaudit.report.shapes import check_shapes
 from vaeaudit.samples import Sample
 from vaeaudit.statistics import Estimate, all_distrusted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+SCORES = ("damage", "damage_gain", "damage_latent")
+"""Scores that are those of the middle budget."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +29,7 @@ class Damage:
         images: index of each attacked image, `(images,)`.
         estimates: mean displacement at each budget.
         gains: mean displacement per unit of distortion at each budget.
+        latent: how far the same attacked images move the posterior mean; None in a report of an older schema.
     """
 
     radii: Floats
@@ -33,22 +37,37 @@ class Damage:
     images: Integers
     estimates: tuple[Estimate, ...]
     gains: tuple[Estimate, ...]
+    latent: LatentMovement | None
 
     def __post_init__(self) -> None:
         images, budgets = self.images.size, self.radii.size
         check_shapes(self, {**dict.fromkeys(("radii", "estimates", "gains"), (budgets,)), "images": (images,)})
         check_shapes(self, {"displacement": (images, budgets)})
+        if self.latent is not None:
+            check_shapes(self.latent, {"moved": (images, budgets)})
 
     @property
     def middle(self) -> int:
-        """Which budget the scores `damage` and `damage_gain` are those of."""
+        """Which budget the scores of the damage are those of."""
         return len(self.estimates) // 2
+
+    def scores(self) -> dict[str, Estimate]:
+        """Those of `SCORES` that were measured."""
+        found = {"damage": self.estimates[self.middle], "damage_gain": self.gains[self.middle]}
+        return found if self.latent is None else {**found, "damage_latent": self.latent.estimates[self.middle]}
 
     def distrusted(self) -> Damage:
         """The same figures, marked as not to be relied upon."""
-        return replace(self, estimates=all_distrusted(self.estimates), gains=all_distrusted(self.gains))
+        latent = None if self.latent is None else self.latent.distrusted()
+        return replace(
+            self, estimates=all_distrusted(self.estimates), gains=all_distrusted(self.gains), latent=latent
+        )  # fmt: skip
 
     def sample(self, score: str) -> Sample:
-        """The figures behind `damage` or `damage_gain`."""
+        """The figures behind one of `SCORES`; none where it was not measured."""
+        if score == "damage_latent":
+            if self.latent is None:
+                return empty_sample(score)
+            return sample_of(self.latent.moved[:, self.middle], score, self.images)
         values = self.displacement[:, self.middle]
         return sample_of(values / self.radii[self.middle] if score == "damage_gain" else values, score, self.images)

@@ -119,6 +119,10 @@ def _to_6(data: Data) -> Data:
     return _with({"extensions": [], **data}, "curves", spans=None, labels=None)
 
 
+def _to_7(data: Data) -> Data:
+    return _with(data, "damage", latent=None)
+
+
 def _like_gap(data: Data) -> Any:
     """NaN in the shape of the curves."""
     gap = _object(data.get("curves")).get("gap")
@@ -132,5 +136,6 @@ STEPS = {
         change=_to_5, added="the worst case over many attacks, certificates, how far the attack's two paths lay apart"
     ),
     5: Step(change=_to_6, added="the distance and the labels of each pair's images, scores of plugins"),
+    6: Step(change=_to_7, added="how far the untargeted attack moves the latent"),
 }
 """By the schema that a step starts from; there is one for every schema but the newest and those that are not read."""

@@ -17,6 +17,7 @@ from vaeaudit.health import Finding
 from vaeaudit.report import codec
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.curves import Curves
+from vaeaudit.report.damage import SCORES as DAMAGE_SCORES
 from vaeaudit.report.damage import Damage
 from vaeaudit.report.extension import ExtensionScore
 from vaeaudit.report.gallery import Gallery, load_gallery, save_gallery
@@ -34,7 +35,7 @@ from vaeaudit.verdict import Bar, Verdict, check_bar, judge, level
 if TYPE_CHECKING:
     from vaeaudit.report.exports.frames import Frames
 
-SCHEMA = 6
+SCHEMA = 7
 JSON_NAME, HTML_NAME, ARRAYS_NAME = "report.json", "report.html", "arrays.npz"
 FOLDER_NAME = "vaeaudit-report"
 """Folder of a report where nobody says another."""
@@ -121,8 +122,7 @@ class AuditReport:
                     if isinstance(score := getattr(value, part.name), Estimate):
                         yield f"{field.name}.{part.name}", score
             elif isinstance(value, Damage):
-                yield "damage", value.estimates[value.middle]
-                yield "damage_gain", value.gains[value.middle]
+                yield from value.scores().items()
             elif isinstance(value, WorstCase):
                 for name, family in value.families().items():
                     yield name, family.estimates[family.middle]
@@ -154,7 +154,7 @@ class AuditReport:
             section = getattr(self, room)
         elif room:  # of a plugin that did not measure this model
             section = None
-        elif score in ("damage", "damage_gain"):
+        elif score in DAMAGE_SCORES:
             section = self.damage
         elif score.startswith("worst_"):
             section = None if self.worst_case is None else self.worst_case.families()[score]

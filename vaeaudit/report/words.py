@@ -13,6 +13,7 @@ import numpy as np
 
 from vaeaudit.health import Finding, Severity
 from vaeaudit.report.curves import Curves
+from vaeaudit.report.damage import SCORES as DAMAGE_SCORES
 from vaeaudit.report.local import LINEAR, LocalPrediction, LocalStep
 from vaeaudit.report.model import AuditReport
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
@@ -79,6 +80,13 @@ MEANINGS = {
     "damage_gain": Meaning(
         label="Damage gain",
         says="Damage per unit of distortion spent; above 1 the model amplifies what is done to its input.",
+    ),
+    "damage_latent": Meaning(
+        label="Damage, latent",
+        says="How far the same attacked images move the posterior mean, in each latent channel's standard deviations "
+        "over the clean images: root mean square over a channel's places and over channels.",
+        caution="The attack raises the displacement of the reconstruction; another may move the latent further. Channels "
+        "that the decoder hardly uses count like any other.",
     ),
     "worst_damage": Meaning(
         label="Worst damage",
@@ -162,7 +170,7 @@ def label(score: str) -> str:
 def label_at_budget(report: AuditReport, score: str) -> str:
     """What to call a score of a report, with the budget that its figure belongs to if there is one: "Damage at 0.56"."""
     measured = {} if report.worst_case is None else report.worst_case.families()
-    section = report.damage if score in ("damage", "damage_gain") else measured.get(score)
+    section = report.damage if score in DAMAGE_SCORES else measured.get(score)
     return label(score) if section is None else f"{label(score)} at {setting(section.radii[section.middle])}"
 
 

@@ -196,6 +196,13 @@ def test_damage_of_the_same_images_is_compared_one_by_one(make_report: MakeRepor
     change = _change(compare(old, new), "damage")
     assert (change.paired, change.outcome) == (True, "worse")
     assert change.difference == pytest.approx(0.05)
+    assert old.damage.latent is not None
+    less = dataclasses.replace(old.damage.latent, moved=old.damage.latent.moved - 0.05)
+    latent = _change(
+        compare(old, dataclasses.replace(old, damage=dataclasses.replace(old.damage, latent=less))), "damage_latent"
+    )
+    assert (latent.paired, latent.outcome) == (True, "better")
+    assert latent.difference == pytest.approx(-0.05)
     others = dataclasses.replace(further, images=further.images + 1)
     assert not _change(compare(old, dataclasses.replace(old, damage=others)), "damage").paired
 

@@ -80,6 +80,20 @@ def test_damage_has_a_row_for_each_image_and_budget(make_report: MakeReport) -> 
     assert damage.groupby("radius")["gain"].mean().tolist() == pytest.approx([one.value for one in report.damage.gains])
 
 
+def test_the_latents_movement_has_a_column_and_its_channels_a_frame(make_report: MakeReport) -> None:
+    report = make_report()
+    frames = report.to_pandas()
+    assert report.damage is not None
+    assert report.damage.latent is not None
+    assert np.array_equal(frames.damage["latent"].to_numpy().reshape(32, 3), report.damage.latent.moved)
+    assert frames.channels["channel"].tolist() == [0, 1, 2, 3]
+    assert frames.channels["moved"].tolist() == report.damage.latent.by_channel.tolist()
+    assert frames.channels["collapsed"].tolist() == [False, False, False, True]
+    older = dataclasses.replace(report, damage=dataclasses.replace(report.damage, latent=None)).to_pandas()
+    assert older.damage["latent"].isna().all()
+    assert older.channels.empty
+
+
 def test_spectra_and_their_scores_have_rows_for_each_image(make_report: MakeReport) -> None:
     report = make_report()
     frames = report.to_pandas()
@@ -105,7 +119,7 @@ def test_findings_stand_one_a_row(make_report: MakeReport) -> None:
 
 def test_what_was_not_measured_is_a_frame_without_rows(make_report: MakeReport) -> None:
     whole, bare = make_report().to_pandas(), make_report(sections=False, health=()).to_pandas()
-    for name in ("damage", "spectra", "geometry", "health"):
+    for name in ("damage", "channels", "spectra", "geometry", "health"):
         assert getattr(bare, name).empty
         assert list(getattr(bare, name).columns) == list(getattr(whole, name).columns)
 

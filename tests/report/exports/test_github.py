@@ -1,23 +1,18 @@
-"""Step summaries and SARIF: what GitHub shows of a report and its verdicts."""
+"""Step summaries: what GitHub shows of a report and its verdicts."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from vaeaudit import AuditReport, StorageError, at_least, at_most, cli
+from vaeaudit import AuditReport, StorageError, at_least, cli
 from vaeaudit.health import Finding
 from vaeaudit.report.exports.github import VARIABLE, add_summary, asked_summary, escaped, step_summary
-from vaeaudit.report.exports.sarif import Place, place_of, sarif
-
-jsonschema = pytest.importorskip("jsonschema")
 
 MakeReport = Callable[..., AuditReport]
 NOTE = Finding(name="training_mode", severity="info", message="Noted.", remedy="None.", suppressed=True)
@@ -161,133 +156,3 @@ def test_a_summary_that_cannot_be_written_is_no_pass(
     told = capsys.readouterr()
     assert "PASS" in told.out
     assert "the step summary could not be written" in told.err
-
-
-# SARIF
-
-
-TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
-WHOLE = {"type": "integer", "minimum": 1}
-
-
-def strict(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
-    """An object that has these properties and no others."""
-    properties = {**required, **optional}
-    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
-
-
-REGION = strict({"startLine": WHOLE, "startColumn": WHOLE, "endLine": WHOLE, "endColumn": WHOLE})
-LOCATION = strict(
-    {"physicalLocation": strict({"artifactLocation": strict({"uri": {"type": "string"}}), "region": REGION})}
-)
-RULE = strict({
-    "id": {"type": "string", "maxLength": 255}, "shortDescription": TEXT, "fullDescription": TEXT, "help": TEXT,
-    "properties": strict({"tags": {"type": "array", "maxItems": 20, "items": {"type": "string"}}}),
-})  # fmt: skip
-RESULT = strict(
-    {
-        "ruleId": {"type": "string"}, "level": {"enum": ["none", "note", "warning", "error"]}, "message": TEXT,
-        "locations": {"type": "array", "minItems": 1, "maxItems": 1, "items": LOCATION},
-        "partialFingerprints": strict({"primaryLocationLineHash": {"type": "string", "pattern": "^[0-9a-f]{16}:1$"}}),
-    },
-    suppressions={"type": "array", "items": strict({"kind": {"enum": ["inSource", "external"]}, "justification": {"type": "string"}})},
-)  # fmt: skip
-DRIVER = strict({"name": {"const": "vaeaudit"}, "rules": {"type": "array", "items": RULE}})
-LOG = strict({
-    "$schema": {"type": "string", "format": "uri"}, "version": {"const": "2.1.0"},
-    "runs": {"type": "array", "minItems": 1, "maxItems": 1, "items": strict({
-        "tool": strict({"driver": DRIVER}), "results": {"type": "array", "items": RESULT},
-    })},
-})  # fmt: skip
-"""Of SARIF 2.1.0 what is written here, with all that GitHub's code scanning demands."""
-
-
-def results_of(report: AuditReport, place: Place, *bars: Any) -> dict[str, dict[str, Any]]:
-    """The results of a valid log, by rule; every rule has one, and every result a rule."""
-    verdicts = [verdict for bar in bars for verdict in report.check(**bar)]
-    log = json.loads(json.dumps(sarif(report, verdicts, place), allow_nan=False))
-    jsonschema.Draft202012Validator(LOG).validate(log)
-    (run,) = log["runs"]
-    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
-    assert sorted(rules) == sorted({result["ruleId"] for result in run["results"]})
-    return {result["ruleId"]: result for result in run["results"]}
-
-
-def test_every_verdict_but_a_pass_and_every_finding_is_a_result(report: AuditReport) -> None:
-    bars = (
-        {"hinge": at_least(0.9)},
-        {"auddc": at_least(0.1)},
-        {"damage_gain": at_most(1e6)},
-        {"encoder.trace": at_most(1)},
-    )
-    found = results_of(report, Place(uri="report.json"), *bars)
-    assert {rule: result["level"] for rule, result in found.items()} == {
-        "bar/hinge": "error", "bar/auddc": "error", "bar/encoder.trace": "error",
-        "health/blind_inputs": "error", "health/local_minima": "warning", "health/training_mode": "note",
-    }  # fmt: skip
-    assert found["bar/hinge"]["message"]["text"].startswith("hinge 0.50 [0.45, 0.55] < 0.90 FAIL")
-    assert [rule for rule, result in found.items() if "suppressions" in result] == ["health/training_mode"]
-
-
-def test_an_open_bar_is_a_warning(report: AuditReport) -> None:
-    assert results_of(report, Place(uri="r.json"), {"hinge": at_least(0.5)})["bar/hinge"]["level"] == "warning"
-
-
-def test_a_result_keeps_its_fingerprint_when_its_figure_changes(report: AuditReport) -> None:
-    prints = [
-        results_of(report, Place(uri=uri), {"hinge": at_least(bar)})["bar/hinge"]["partialFingerprints"]
-        for uri, bar in (("a", 0.9), ("a", 0.8), ("b", 0.9))
-    ]
-    assert prints[0] == prints[1] != prints[2]
-
-
-def test_nothing_to_tell_is_a_log_without_results(make_report: MakeReport) -> None:
-    sound = make_report(hinges=np.linspace(0.3, 0.7, 50), gallery=False, health=())
-    assert results_of(sound, Place(uri="r.json"), {"hinge": at_least(0.3)}) == {}
-
-
-@pytest.mark.parametrize(
-    ("score", "line"),
-    [("hinge", 4), ("decoder.trace", 6), ("encoder.trace", 5), ("encoder.condition_number", 7), ("auddc", 1), ("", 1)],
-)
-def test_a_bar_is_shown_at_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: str, line: int) -> None:
-    lines = [
-        "# audit", 'model = "m:f"', "[thresholds]", "hinge = { at_least = 0.3 }", "trace = { at_most = 2 }",
-        '"decoder.trace" = { at_most = 3 }', "encoder.condition_number = { at_most = 9 }", "hinges = 3",
-    ]  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "some audits").mkdir()
-    file = tmp_path / "some audits" / "audit.toml"
-    file.write_text("\n".join(lines))
-    place = place_of(Path("some audits/audit.toml"))
-    assert place.uri == "some%20audits/audit.toml"
-    region = place.region(score)
-    assert (region["startLine"], region["endColumn"]) == (line, len(lines[line - 1]) + 1)
-
-
-def test_a_file_elsewhere_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "here").mkdir()
-    (tmp_path / "r.json").write_text("{}")
-    monkeypatch.chdir(tmp_path / "here")
-    assert place_of(tmp_path / "r.json").uri == (tmp_path / "r.json").resolve().as_uri()
-
-
-def test_text_from_outside_cannot_break_the_log(make_report: MakeReport) -> None:
-    odd = "\x1b[31m<script>\u202e\ud800\n"
-    report = make_report(
-        name=odd, health=(Finding(name=odd, severity="invalid", message=odd, remedy=""),), gallery=False
-    )
-    (result,) = results_of(report, Place(uri="r.json")).values()
-    assert "\x1b" not in result["message"]["text"]
-
-
-def test_check_writes_the_log(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(saved)
-    for asked in (".", "report.json"):
-        assert (
-            cli.main(["check", asked, "--at-least", "hinge=0.9", "--sarif", str(tmp_path / "new" / "out.sarif")]) == 1
-        )
-        log = json.loads((tmp_path / "new" / "out.sarif").read_text())
-        jsonschema.Draft202012Validator(LOG).validate(log)
-        where = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
-        assert where["artifactLocation"]["uri"] == "report.json"

@@ -54,11 +54,12 @@ def test_a_headline_row_holds_value_interval_unit_sample_and_direction(make_repo
     assert row.split() == ["Hinge", "0.512", "0.479", "to", "0.561", "distortion", "50", "pairs", "higher"]
 
 
-def test_every_damage_budget_is_shown_with_its_gain(make_report: MakeReport) -> None:
+def test_every_damage_budget_is_shown_with_its_gain_and_the_latents_movement(make_report: MakeReport) -> None:
     lines = table_text(make_report()).splitlines()
     budgets = [number for number, line in enumerate(lines) if line.startswith("Damage at ") and "images" in line]
     assert [lines[number].split()[2] for number in budgets] == ["0.5", "1", "2"]
     assert all(lines[number + 1].startswith("  its gain") for number in budgets)
+    assert all(re.match(r"  in the latent +\d", lines[number + 2]) for number in budgets)
 
 
 def test_markup_in_a_name_is_shown_literally(make_report: MakeReport) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vaeaudit.errors import OptionError
 from vaeaudit.report.comparing.differences import SIGNIFICANT, corrected, difference_of, p_value
 from vaeaudit.report.comparing.differences import paired_difference as paired_difference
+from vaeaudit.report.damage import SCORES as DAMAGE_SCORES
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.words import is_a_bound, label, number, setting, trusted
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
@@ -20,7 +21,7 @@ from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 MOST = 12
 """Reports that are compared at once."""
 Outcome = Literal["better", "worse", "different", "no clear difference", "not comparable"]
-PAIRED, PAIRED_IMAGES = ("hinge", "auddc", "reach"), ("damage", "damage_gain")
+PAIRED, PAIRED_IMAGES = ("hinge", "auddc", "reach"), DAMAGE_SCORES
 """Scores with one figure a pair, or an image, which the same pairs or images allow to be compared one by one."""
 FROM_MEANS = ("encoder.condition_number", "encoder.active_units")
 """Scores of the posterior's mean alone, the same whatever the encoder's metric (definitions D8, D9)."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 _SCORES = ("score", "value", "low", "high", "n", "unit", "statistic", "higher_is_better", "trusted")
 _HEALTH = ("check", "severity", "message", "remedy", "affects", "cause", "consequence", "suppressed")
-_DAMAGE = ("image", "radius", "displacement", "gain")
+_DAMAGE = ("image", "radius", "displacement", "gain", "latent")
+_CHANNELS = ("channel", "moved", "error", "deviation", "collapsed")
 _SPECTRA = ("room", "metric", "image", "rank", "eigenvalue")
 _GEOMETRY = ("room", "metric", "image", "score", "value", "resolved")
 
@@ -37,7 +38,9 @@ class Frames:
             a health finding forbids to rely on it.
         pairs: one row a pair: hinge, AUDDC, reach and whatever else has one figure a pair (`Curves`).
         curves: one row a pair and strength of C: distortion, gap, divergence and so on (`Curves`).
-        damage: one row an image and L2 budget: displacement of the reconstruction, and its gain.
+        damage: one row an image and L2 budget: displacement of the reconstruction, its gain, and the movement of the
+            latent in standard deviations (NaN where it was not measured).
+        channels: one row a latent channel: how far the largest budget moves it (`LatentMovement`).
         spectra: one row an image and rank: eigenvalues of the encoder, decoder and round trip, descending.
         geometry: one row an image and pullback score; `resolved` is False where a condition number is at least the
             value, and is missing elsewhere.
@@ -48,6 +51,7 @@ class Frames:
     pairs: pd.DataFrame
     curves: pd.DataFrame
     damage: pd.DataFrame
+    channels: pd.DataFrame
     spectra: pd.DataFrame
     geometry: pd.DataFrame
     health: pd.DataFrame
@@ -68,8 +72,8 @@ def frames(report: AuditReport) -> Frames:
     geometry = table(_geometry(report), _GEOMETRY).astype({"resolved": "boolean"})
     return Frames(
         scores=scores, pairs=pandas.DataFrame(_pairs(report)), curves=pandas.DataFrame(_curves(report)),
-        damage=table(_damage(report), _DAMAGE), spectra=table(_spectra(report), _SPECTRA), geometry=geometry,
-        health=table(_health(report), _HEALTH),
+        damage=table(_damage(report), _DAMAGE), channels=table(_channels(report), _CHANNELS),
+        spectra=table(_spectra(report), _SPECTRA), geometry=geometry, health=table(_health(report), _HEALTH),
     )  # fmt: skip
 
 
@@ -102,9 +106,18 @@ def _curves(report: AuditReport) -> dict[str, NDArray[Any]]:
 def _damage(report: AuditReport) -> Iterator[Row]:
     if (damage := report.damage) is None:
         return
-    for image, row in zip(damage.images, damage.displacement, strict=True):
-        for radius, moved in zip(damage.radii, row, strict=True):
-            yield {"image": image, "radius": radius, "displacement": moved, "gain": moved / radius}
+    latent = np.full_like(damage.displacement, np.nan) if damage.latent is None else damage.latent.moved
+    for image, *rows in zip(damage.images, damage.displacement, latent, strict=True):
+        for radius, moved, inside in zip(damage.radii, *rows, strict=True):
+            yield {"image": image, "radius": radius, "displacement": moved, "gain": moved / radius, "latent": inside}
+
+
+def _channels(report: AuditReport) -> Iterator[Row]:
+    if report.damage is None or (latent := report.damage.latent) is None:
+        return
+    columns = latent.by_channel, latent.by_channel_errors, latent.deviations, latent.collapsed
+    for channel, figures in enumerate(zip(*columns, strict=True)):
+        yield {"channel": channel, **dict(zip(_CHANNELS[1:], figures, strict=True))}
 
 
 def _rooms(report: AuditReport) -> Iterator[tuple[Row, GeometryScores]]:

@@ -1,7 +1,8 @@
 """Verdicts and health findings as SARIF 2.1.0, the format in which GitHub's code scanning takes alerts.
 
 Of the format only what GitHub reads is written (its page "SARIF support for code scanning"): rules with texts of their
-own, and for every result a rule, a level, a place in the repository and a fingerprint that stays from run to run.
+own, and for every result a rule, a level, a place in the repository and a fingerprint that stays from run to run. Every
+result says whether it is suppressed, since a run has to say it of all or of none (SARIF 2.1.0, 3.27.23).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -25,6 +27,8 @@ from vaeaudit.verdict import Verdict
 
 SPECIFICATION = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 Object = dict[str, Any]
+_LONGEST_ID = 255
+"""What GitHub takes."""
 _LEVELS = {
     "FAIL": "error", "INVALID": "error", "INCONCLUSIVE": "warning", "invalid": "error", "warning": "warning", "info": "note",
 }  # fmt: skip
@@ -73,6 +77,7 @@ def sarif(report: AuditReport, verdicts: Sequence[Verdict], place: Place) -> Obj
     findings = words.worst_first(report.health)
     rules = {rule["id"]: rule for rule in (*map(_bar_rule, failed), *map(_health_rule, findings))}
     results = [*(_of_verdict(verdict, place) for verdict in failed), *(_of_finding(one, place) for one in findings)]
+    results = _fingerprinted(results, place.uri)
     driver = {"name": "vaeaudit", "rules": list(rules.values())}
     return {"$schema": SPECIFICATION, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
 
@@ -96,7 +101,7 @@ def _bar_rule(verdict: Verdict) -> Object:
         "FAIL: the score surely misses its bar. INVALID: a health finding forbids to rely on the score; see it. "
         "INCONCLUSIVE: its bounds lie on both sides of the bar; measure more pairs."
     )
-    return _rule(f"bar/{verdict.score}", f"{score} does not surely clear its bar", said, advice)
+    return _rule(_bar_id(verdict), f"{score} does not surely clear its bar", said, advice)
 
 
 def _health_rule(finding: Finding) -> Object:
@@ -107,8 +112,12 @@ def _health_rule(finding: Finding) -> Object:
     return _rule(_health_id(finding), f"Health check {words.clean(finding.name)}", said, advice)
 
 
+def _bar_id(verdict: Verdict) -> str:
+    return f"bar/{words.clean(verdict.score)}"[:_LONGEST_ID]
+
+
 def _health_id(finding: Finding) -> str:
-    return f"health/{words.clean(finding.name)}"
+    return f"health/{words.clean(finding.name)}"[:_LONGEST_ID]
 
 
 def _rule(identifier: str, title: str, said: str, advice: str) -> Object:
@@ -122,22 +131,32 @@ def _rule(identifier: str, title: str, said: str, advice: str) -> Object:
 
 def _of_verdict(verdict: Verdict, place: Place) -> Object:
     region = place.region(verdict.score)
-    return _result(f"bar/{verdict.score}", _LEVELS[verdict.outcome], str(verdict), place.uri, region)
+    return _result(_bar_id(verdict), _LEVELS[verdict.outcome], str(verdict), place.uri, region)
 
 
 def _of_finding(finding: Finding, place: Place) -> Object:
     result = _result(_health_id(finding), _LEVELS[finding.severity], finding.message, place.uri, place.region())
-    if finding.suppressed:
-        result["suppressions"] = [{"kind": "external", "justification": "suppressed by whoever asked for the audit"}]
-    return result
+    reason = {"kind": "external", "justification": "suppressed by whoever asked for the audit"}
+    return {**result, "suppressions": [reason] if finding.suppressed else []}
 
 
 def _result(identifier: str, level: str, message: str, uri: str, region: Object) -> Object:
-    fingerprint = hashlib.sha256(f"{identifier}\n{uri}".encode()).hexdigest()[:16]
     return {
         "ruleId": identifier,
         "level": level,
         "message": {"text": words.clean(message) or identifier},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}],
-        "partialFingerprints": {"primaryLocationLineHash": f"{fingerprint}:1"},
+        "suppressions": [],
     }
+
+
+def _fingerprinted(results: Iterable[Object], uri: str) -> list[Object]:
+    """The results with fingerprints: of rule and file, and which of its rule's results in that file each is."""
+    told: Counter[str] = Counter()
+    found = []
+    for result in results:
+        identifier = result["ruleId"]
+        told[identifier] += 1
+        digest = hashlib.sha256(f"{identifier}\n{uri}".encode()).hexdigest()[:16]
+        found.append({**result, "partialFingerprints": {"primaryLocationLineHash": f"{digest}:{told[identifier]}"}})
+    return found

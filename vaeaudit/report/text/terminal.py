@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.health import Finding
-from vaeaudit.report import certificate_words, words
+from vaeaudit.report import certificate_words, movement_words, words
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.comparing.comparison import Change, Comparison
 from vaeaudit.report.comparing.differences import SIGNIFICANT
@@ -135,11 +135,12 @@ def _headline_scores(report: AuditReport) -> Iterator[tuple[str, str, Estimate]]
     for score in ("hinge", "auddc", "reach", "reconstruction_error"):
         yield words.label(score), score, getattr(report, score)
     if report.damage is not None:
-        for radius, damage, gain in zip(
-            report.damage.radii, report.damage.estimates, report.damage.gains, strict=False
-        ):
-            yield f"Damage at {words.setting(radius)}", "damage", damage
-            yield "  its gain", "damage_gain", gain
+        latent = report.damage.latent
+        for place, radius in enumerate(report.damage.radii):
+            yield f"Damage at {words.setting(radius)}", "damage", report.damage.estimates[place]
+            yield "  its gain", "damage_gain", report.damage.gains[place]
+            if latent is not None:
+                yield "  in the latent", "damage_latent", latent.estimates[place]
     for score in ("linearity", "floor"):
         yield words.label(score), score, getattr(report, score)
     for one in report.extensions:
@@ -149,6 +150,9 @@ def _headline_scores(report: AuditReport) -> Iterator[tuple[str, str, Estimate]]
 def _legend(report: AuditReport) -> Iterator[str]:
     if report.damage is not None:
         yield "Damage at an L2 budget of the input; its gain is damage per unit of distortion."
+        if report.damage.latent is not None:
+            yield movement_words.LEGEND
+        yield from movement_words.summary(report.damage)
     if not all(words.trusted(report, score) for score in report.scores()):
         yield f"{cells.MARK} not to be relied upon: see the findings."
 
