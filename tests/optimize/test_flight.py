@@ -31,11 +31,18 @@ def test_rows_that_wait_for_a_place_get_the_answers_of_all_at_once(
 def test_rows_in_flight_stay_as_many_as_there_are_places_until_none_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(flight.IN_FLIGHT, "cpu", 3)
     bowls = Bowls(seed=9)
-    found = bowls.follow()
-    tail = 3 * int(found.evaluations.sum(1).max())  # once none waits, each of three rows takes its own path at most
-    assert set(bowls.sizes[:-tail]) == {3}
+    seen: list[set[int]] = []
+
+    def watched(points: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(set(problem.tolist()))
+        return bowls(points, problem)
+
+    bowls.follow(objective=watched)
+    last_enters = max(next(tick for tick, rows in enumerate(seen) if row in rows) for row in range(ROWS))
+    assert last_enters > ROWS
+    assert set(bowls.sizes[: last_enters + 1]) == {3}
+    assert all(len(rows) == 3 for rows in seen[: last_enters + 1])
     assert bowls.sizes == sorted(bowls.sizes, reverse=True)
-    assert bool((bowls.calls > 0).all())
 
 
 def test_places_are_as_many_as_their_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
