@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import multiprocessing
 import time
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import vaeaudit
 from attacking import scaling, subjects
 from attacking.common import Settings, now, table
 from vaeaudit import attacks
@@ -49,29 +47,6 @@ class Spent:
     peak: int | None
     evaluations: float
     encoding: float
-
-
-class ColourVAE(nn.Module):
-    """Four strided convolutions and a dense layer of `(3, 64, 64)`, mirrored; 64 units, Gaussian posterior."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, 32, 64, 128, 256)
-        steps = list(itertools.pairwise(widths))
-        down = [layer for a, b in steps for layer in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.ELU())]
-        up = [layer for a, b in steps[::-1] for layer in (nn.ELU(), nn.ConvTranspose2d(b, a, 4, stride=2, padding=1))]
-        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(4096, 128))
-        self.decoder = nn.Sequential(nn.Linear(64, 4096), nn.Unflatten(1, (256, 4, 4)), *up, nn.Sigmoid())
-
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, `(batch, 64)` each."""
-        mean, log_variance = self.encoder(images).chunk(2, dim=1)
-        return mean, log_variance
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pixel means, `(batch, 3, 64, 64)`."""
-        images: Tensor = self.decoder(latents)
-        return images
 
 
 def run(settings: Settings) -> str:
@@ -126,17 +101,10 @@ def subject_of(size: Size, settings: Settings) -> subjects.Subject:
     """The model of a line, and its pairs."""
     if size.model == "mnist-vae":
         return subjects.small(dataclasses.replace(settings, pairs=size.pairs))
+    if size.model.startswith("64"):
+        return subjects.colour(dataclasses.replace(settings, pairs=size.pairs))
     torch.manual_seed(settings.seed)
-    colour = size.model.startswith("64")
-    model = ColourVAE() if colour else kl_shaped()
-    side = 64 if colour else 512
-    coarse = torch.rand(2 * size.pairs, 3, 8, 8)
-    images = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
-    ae = vaeaudit.wrap(model.eval(), bounds=(0.0, 1.0))
-    subject = subjects.Subject(
-        name=size.model, ae=ae, originals=images[: size.pairs], targets=images[size.pairs :]
-    )  # fmt: skip
-    return subject.on(settings.device)
+    return subjects.of_smooth_noise(size.model, kl_shaped(), 512, dataclasses.replace(settings, pairs=size.pairs))
 
 
 def kl_shaped() -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,44 @@ def wide(settings: Settings) -> Subject:
     model, images, labels = _trained(settings.data, settings.steps(TRAINING_STEPS), settings.seed)
     name = f"{WIDE}, {settings.steps(TRAINING_STEPS)} steps on {'MNIST' if settings.data else 'bundled images'}"
     return _subject(name, vaeaudit.wrap(model, bounds=(0.0, 1.0)), images, labels, settings)
+
+
+class ColourVAE(nn.Module):
+    """Four strided convolutions and a dense layer of `(3, 64, 64)`, mirrored; 64 units, Gaussian posterior."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 32, 64, 128, 256)
+        steps = list(itertools.pairwise(widths))
+        down = [layer for a, b in steps for layer in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.ELU())]
+        up = [layer for a, b in steps[::-1] for layer in (nn.ELU(), nn.ConvTranspose2d(b, a, 4, stride=2, padding=1))]
+        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(4096, 128))
+        self.decoder = nn.Sequential(nn.Linear(64, 4096), nn.Unflatten(1, (256, 4, 4)), *up, nn.Sigmoid())
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, `(batch, 64)` each."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixel means, `(batch, 3, 64, 64)`."""
+        images: Tensor = self.decoder(latents)
+        return images
+
+
+def colour(settings: Settings) -> Subject:
+    """A convolutional VAE of 64 x 64 colour images with random weights, and smooth noise."""
+    torch.manual_seed(settings.seed)
+    return of_smooth_noise("64 x 64 colour", ColourVAE(), 64, settings)
+
+
+def of_smooth_noise(name: str, model: nn.Module, side: int, settings: Settings) -> Subject:
+    """A model with images of smooth random colours, `(pairs, 3, side, side)`."""
+    coarse = torch.rand(2 * settings.pairs, 3, 8, 8)
+    images = F.interpolate(coarse, size=(side, side), mode="bilinear")
+    ae = vaeaudit.wrap(model.eval(), bounds=(0.0, 1.0))
+    subject = Subject(name=name, ae=ae, originals=images[: settings.pairs], targets=images[settings.pairs :])
+    return subject.on(settings.device)
 
 
 def random_weights(pixels: tuple[int, ...], latent: int, pairs: int, device: str, seed: int = 0) -> Subject:
