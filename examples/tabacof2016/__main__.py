@@ -5,7 +5,7 @@
 `--data` is where torchvision keeps MNIST and Fashion-MNIST, with SVHN's two files in its folder `SVHN`; what is not
 there is left out, and named on the page as pending, unless `--download` is given. Trained models and finished attacks
 are kept under `--out`, so that a killed run goes on where it stopped. The page, its results and its figures are
-written to `--page`. The reduced setting takes about ten minutes on one CPU core; the full one has not been
+written to `--page`. The reduced setting takes about ten minutes on two CPU cores; the full one has not been
 timed, and trains for hours.
 """
 
