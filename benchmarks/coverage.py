@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vaeaudit import fit_hinge
 from vaeaudit.intervals import bounds_of_mean, bounds_of_median, interval_of_median
-from vaeaudit.report.comparing.comparison import paired_difference
+from vaeaudit.report.comparing.differences import paired_change
 from vaeaudit.statistics import Estimate, count_above, estimate
 from vaeaudit.tradeoff import hinge_estimate
 
@@ -195,7 +195,7 @@ def differences(statistic: str, n: int, trials: int) -> float:
         pair = rng.standard_normal(n)
         before, after = (np.exp(0.3 * (pair + 0.5 * rng.standard_normal(n)) + shift) for shift in (0.0, 0.1))
         scale = math.exp(0.3**2 * 1.25 / 2) if statistic == "mean" else 1.0
-        _, low, high = paired_difference(before, after, statistic)
+        _, low, high = paired_change(before, after, statistic)
         held.append(low <= scale * (math.exp(0.1) - 1) <= high)
     return float(np.mean(held))
 

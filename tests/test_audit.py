@@ -473,6 +473,26 @@ def test_bad_input_gets_its_own_error(
         vaeaudit.audit(SmallVAE().eval(), change(small_images), **{"preset": "quick", **options})
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"strengths": 3}, {"strengths": [1.0, 2.0, 2.0, 3.0]}, {"strengths": "tabacof"}, {"divergence": "kld"},
+        {"penalty": "l1"}, {"precision": "half"}, {"work": 0}, {"seed": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_costly_model_is_not_called_for_options_that_no_audit_takes(options: Any) -> None:
+    def called(_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the model was called")
+
+    def images() -> Any:
+        raise AssertionError("the images were loaded")
+        yield
+
+    with pytest.raises(vaeaudit.OptionError, match=r"expects|unknown"):
+        vaeaudit.audit((called, called), images(), "quick", **options)
+
+
 def broken(encoder: Callable[[SmallVAE, torch.Tensor], Any]) -> vaeaudit.Autoencoder:
     model = SmallVAE().eval()
     return vaeaudit.Autoencoder(lambda x: encoder(model, x), model.decode, modules=(model,))

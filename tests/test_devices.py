@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 import vaeaudit
 from vaeaudit import AuditReport, Autoencoder
-from vaeaudit.auditing import places_named
 from vaeaudit.commands import audit_options
 from vaeaudit.commands.parser import argument_parser
 from vaeaudit.errors import ModelError, OptionError
 from vaeaudit.measurements import tradeoff
+from vaeaudit.places import places_named
 
 PAIRS = 6
 OPTIONS: dict[str, Any] = {"preset": "quick", "pairs": PAIRS, "strengths": 6}
@@ -230,11 +230,11 @@ def test_devices_that_make_no_sense_are_refused(
 
 
 def test_a_gpu_named_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaeaudit import auditing
+    from vaeaudit import places
 
-    monkeypatch.setattr(auditing, "checked_device", torch.device)
+    monkeypatch.setattr(places, "checked_device", torch.device)
     with pytest.raises(OptionError, match="devices names cuda:0 twice"):
-        auditing._crew(torch.device("cuda"), ["cuda:1", "cuda:0"])
+        places._crew(torch.device("cuda"), ["cuda:1", "cuda:0"])
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,14 @@ def test_attention_is_counted_though_evaluation_mode_would_fuse_it() -> None:
     assert counting.operations == 2 * (projections + scores + feed_forward)
 
 
+def test_layers_in_inference_mode_are_counted_by_their_parts() -> None:
+    linear, recurrent = nn.Linear(5, 7), nn.LSTM(5, 4)
+    with counted_operations() as counting, torch.inference_mode():
+        linear(torch.ones(3, 5))
+        recurrent(torch.ones(6, 2, 5))
+    assert counting.operations == 2 * (3 * 5 * 7 + 6 * 2 * 4 * 4 * (5 + 4))
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_torchs_choice_of_kernels_is_put_back(fused: bool) -> None:
     before = torch.backends.mha.get_fastpath_enabled()

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vaeaudit.auditing import audit, plan
     from vaeaudit.autoencoder import Autoencoder
     from vaeaudit.correlation import Correlation, rank_correlation
-    from vaeaudit.crossings import Crossings, crossings_of
     from vaeaudit.errors import (
         AuditError,
         DataError,
@@ -44,7 +43,6 @@ __all__ = [
     "Autoencoder",
     "Bar",
     "Correlation",
-    "Crossings",
     "DataError",
     "EncoderOutputError",
     "Estimate",
@@ -68,7 +66,6 @@ __all__ = [
     "auddc",
     "audit",
     "certificates",
-    "crossings_of",
     "curves_of_attack",
     "effects",
     "extensions",
@@ -91,7 +88,6 @@ _ROOMS = {
     "auditing": ("audit", "plan"),
     "autoencoder": ("Autoencoder",),
     "correlation": ("Correlation", "rank_correlation"),
-    "crossings": ("Crossings", "crossings_of"),
     "errors": (
         "AuditError", "DataError", "EncoderOutputError", "FallbackWarning", "GradientError", "ModelError", "OptionError",
         "PackageError", "PluginError", "RanksError", "ReportError", "StorageError",

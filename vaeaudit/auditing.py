@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,25 +15,22 @@ from vaeaudit import attacks, extensions
 from vaeaudit.adapters import wrap
 from vaeaudit.affording import WORK, Extent, cost_of, shortened
 from vaeaudit.attacks import Penalty, Strengths
-from vaeaudit.autoencoder import Autoencoder, Precision, checked_device, checked_precision, same_device
+from vaeaudit.autoencoder import Autoencoder, Precision
 from vaeaudit.data import Images, load_images
 from vaeaudit.divergences import CHANNEL_NORMALISED, channel_normalised, divergence_named, latent_deviations
-from vaeaudit.errors import ModelError, OptionError, brief
+from vaeaudit.errors import OptionError
 from vaeaudit.health import checked_names
 from vaeaudit.identity import data_identity, model_identity, settings_of
 from vaeaudit.measurements.activity import varied_rows
 from vaeaudit.measurements.bench import Progress
+from vaeaudit.options import check_attack, check_extent, values_asked
 from vaeaudit.pairs import Pairs, draw_pairs, positions_named
+from vaeaudit.places import Devices, placed, places_named
 from vaeaudit.planning import Plan, pixels_of
 from vaeaudit.probe import probe
 from vaeaudit.processes.ranks import Ranks
 from vaeaudit.report.model import AuditReport
 from vaeaudit.spec import Spec, preset_named
-from vaeaudit.tradeoff import FEWEST_STRENGTHS
-
-Devices = Sequence[str | torch.device] | Literal["all"] | None
-_MOST = {"pairs": 10**6, "most_pairs": 10**6, "strengths": 10**4}
-"""Thousands of hours for the smallest model."""
 
 
 def audit(
@@ -148,19 +145,14 @@ def plan(
     """
     began = time.perf_counter()
     spec = preset_named(preset)
-    _check_numbers(seed, most_pairs)
-    _check_extent(pairs=pairs, most_pairs=most_pairs, strengths=strengths)
-    checked_precision(precision)
-    _check_work(work)
+    check_extent(seed=seed, pairs=pairs, most_pairs=most_pairs, strengths=strengths, work=work)
+    check_attack(divergence=divergence, penalty=penalty, precision=precision)
+    values = values_asked(spec.strengths if strengths is None else strengths)
     extensions.active()  # whose checks can be set aside by name
     suppressed = checked_names(suppress)
     subject = wrap(ae)
     training = subject.training_modules()
-    first_device, *others = places_named(device, devices)
-    subject = subject.on(first_device)
-    place = _place(subject, first_device)
-    crew = _crew(place, others)
-    _check_use_of_precision(precision, subject, crew)
+    subject, place, crew = placed(subject, places_named(device, devices), precision)
     with subject.at_rest(seed):
         model = model_identity(subject, place)
         data = load_images(
@@ -170,22 +162,12 @@ def plan(
         first, drawn = _drawn(data, pairs, most_pairs, spec, seed)
         pixels = pixels_of(data, subject.bounds, place)
         started = time.perf_counter()
-        extent = Extent(
-            pairs=first, strengths=_strengths_asked(strengths, spec), images=len(data), automatic=strengths is None
-        )
+        extent = Extent(pairs=first, strengths=values, images=len(pixels), automatic=strengths is None)
         spec = shortened(spec, cost_of(subject, pixels), extent, WORK[preset] if work is None else work)
         probed = probe(subject, pixels, tried=spec.probed, calls=spec.asked)
         probing = time.perf_counter() - started
         used = _divergence_used(subject, pixels, divergence, spec, seed)
-        rows = torch.from_numpy(drawn[:first]).to(place)
-        series = attacks.strength_series(
-            subject, pixels[rows[:, 0]], pixels[rows[:, 1]], spec.strengths if strengths is None else strengths,
-            divergence=used, penalty=penalty,
-        )  # fmt: skip
-    if len(series) < FEWEST_STRENGTHS:
-        raise OptionError(
-            f"strengths expects at least {FEWEST_STRENGTHS} different values of C for a curve, got {len(series)}"
-        )
+        series = _series(subject, pixels, drawn[:first], spec, strengths, used, penalty)
     name, _ = divergence_named(used, deterministic=probed.deterministic_code)
     settings = settings_of(
         subject, data, spec, strengths=strengths, divergence=name, penalty=penalty, precision=precision
@@ -196,121 +178,10 @@ def plan(
     }  # fmt: skip
     seconds = {"planning": round(time.perf_counter() - began - probing, 3), "probe": round(probing, 3)}
     return Plan(
-        subject=subject, training=training, device=place, crew=crew, data=data, drawn=drawn, pairs=first,
-        preset=preset, spec=spec,
-        series=series, automatic=strengths is None, divergence=used, penalty=penalty, precision=precision, seed=seed,
-        settings=settings, probed=probed, identity=identity, seconds=seconds, suppress=suppressed,
+        subject=subject, training=training, device=place, crew=crew, data=data, drawn=drawn, pairs=first, preset=preset,
+        spec=spec, series=series, automatic=strengths is None, divergence=used, penalty=penalty, precision=precision,
+        seed=seed, settings=settings, probed=probed, identity=identity, seconds=seconds, suppress=suppressed,
     )  # fmt: skip
-
-
-def places_named(device: str | torch.device | None, devices: Devices) -> list[str | torch.device | None]:
-    """The devices asked for; [None] is where the model lives.
-
-    Raises:
-        OptionError: no device, or both ways of naming one.
-    """
-    if devices is None:
-        return [device]
-    if device is not None:
-        raise OptionError("device= names one device and devices= several; pass one of them")
-    if devices == "all":
-        return [torch.device("cuda", i) for i in range(torch.cuda.device_count())] or [None]
-    if isinstance(devices, (str, torch.device)) or not isinstance(devices, Sequence) or not devices:
-        raise OptionError(f"devices expects 'all' or a list such as ['cuda:0', 'cuda:1'], got {devices!r}")
-    return list(devices)
-
-
-def _check_use_of_precision(precision: Precision | None, subject: Autoencoder, crew: Sequence[torch.device]) -> None:
-    """Refuse a precision that would be asked for in vain.
-
-    Raises:
-        OptionError: the model computes in another precision already, or tf32 is asked of several devices.
-    """
-    if precision is not None and subject.dtype != torch.float32:
-        raise OptionError(
-            f"precision={precision!r} is for float32 models, and this one computes in {subject.dtype}; leave it out"
-        )
-    if precision == "tf32" and crew:
-        raise OptionError(
-            "tf32 is one switch for the whole process, so several devices cannot use it; "
-            "pass precision='bfloat16', or one device"
-        )
-
-
-def _crew(place: torch.device, others: Sequence[str | torch.device | None]) -> tuple[torch.device, ...]:
-    """The devices that measure beside the first.
-
-    Raises:
-        OptionError: they are of another kind, or a GPU stands there twice.
-    """
-    if any(device is None for device in others):
-        raise OptionError("devices expects names such as 'cuda:1', got None among them")
-    crew = tuple(checked_device(device) for device in others if device is not None)
-    for i, device in enumerate(crew):
-        if device.type != place.type:
-            raise OptionError(
-                f"devices expects devices of one kind, since another kind rounds differently; got {place} and {device}"
-            )
-        if device.type != "cpu" and any(same_device(device, other) for other in (place, *crew[:i])):
-            raise OptionError(f"devices names {device} twice")
-    return crew
-
-
-def _check_numbers(seed: Any, most_pairs: Any) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise OptionError(f"seed expects an integer from 0 to 2**63 - 1, got {brief(seed)}")
-    if most_pairs is not None and (isinstance(most_pairs, bool) or not isinstance(most_pairs, (int, np.integer))):
-        raise OptionError(f"most_pairs expects a whole number or None, got {brief(most_pairs)}")
-
-
-def _check_work(work: Any) -> None:
-    if work is not None and (isinstance(work, bool) or not isinstance(work, (int, float)) or not work > 0):
-        raise OptionError(f"work expects a positive number of multiply-adds, such as 1e15, or None, got {brief(work)}")
-
-
-def _strengths_asked(strengths: Strengths, spec: Spec) -> int:
-    """How many values of C a series has to begin with; what is no series counts as one value and is refused where it is made."""
-    if strengths is None:
-        return spec.strengths
-    if isinstance(strengths, str):
-        return len(attacks.STRENGTH_SERIES[strengths]()) if strengths in attacks.STRENGTH_SERIES else 1
-    count = (
-        strengths
-        if isinstance(strengths, (int, np.integer))
-        else len(strengths)
-        if hasattr(strengths, "__len__")
-        else 1
-    )
-    return max(1, int(count))
-
-
-def _divergence_used(subject: Autoencoder, pixels: torch.Tensor, divergence: str, spec: Spec, seed: int) -> str:
-    """The divergence with all that it needs: the channels' deviations are those over the images, whatever the pairs."""
-    if divergence != CHANNEL_NORMALISED:
-        return divergence
-    rows = torch.from_numpy(varied_rows(len(pixels), spec.varied, seed)).to(pixels.device)
-    return channel_normalised(latent_deviations(subject.posteriors(pixels[rows])))
-
-
-def _check_extent(**asked: Any) -> None:
-    """Refuse what no audit can measure, before anything is loaded or made for it."""
-    for name, value in asked.items():
-        count = value if _is_whole(value) else len(value) if hasattr(value, "__len__") else 0
-        if count > _MOST[name]:
-            raise OptionError(f"{name} asks for {brief(count)}, and an audit takes at most {_MOST[name]:,}")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _place(subject: Autoencoder, device: str | torch.device | None) -> torch.device:
-    place = subject.device or checked_device(device or "cpu")
-    if place.type in ("mps", "meta"):
-        raise ModelError(
-            f"figures need float64, which {place.type} does not compute; audit a copy on the CPU: device='cpu'"
-        )
-    return place
 
 
 def _images_wanted(spec: Spec, pairs: Pairs, most_pairs: int | None) -> int:
@@ -328,3 +199,23 @@ def _drawn(data: Images, pairs: Pairs, most_pairs: int | None, spec: Spec, seed:
     if most_pairs < len(first):
         raise OptionError(f"most_pairs expects at least the {len(first)} pairs first measured, got {most_pairs}")
     return len(first), draw_pairs(data, min(int(most_pairs), len(data)), default=spec.pairs, seed=seed)
+
+
+def _divergence_used(subject: Autoencoder, pixels: torch.Tensor, divergence: str, spec: Spec, seed: int) -> str:
+    """The divergence with all that it needs: the channels' deviations are those over the images, whatever the pairs."""
+    if divergence != CHANNEL_NORMALISED:
+        return divergence
+    rows = torch.from_numpy(varied_rows(len(pixels), spec.varied, seed)).to(pixels.device)
+    return channel_normalised(latent_deviations(subject.posteriors(pixels[rows])))
+
+
+def _series(
+    subject: Autoencoder, pixels: torch.Tensor, pairs: NDArray[np.int64], spec: Spec, strengths: Strengths,
+    divergence: str, penalty: Penalty,
+) -> torch.Tensor:  # fmt: skip
+    """The values of C asked for, or chosen for these pairs."""
+    rows = torch.from_numpy(pairs).to(pixels.device)
+    return attacks.strength_series(
+        subject, pixels[rows[:, 0]], pixels[rows[:, 1]], spec.strengths if strengths is None else strengths,
+        divergence=divergence, penalty=penalty,
+    )  # fmt: skip

@@ -42,7 +42,7 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     65, 23-28), for which a perfect order counts as one exchange of neighbours short of it.
 
     Args:
-        first: one figure a model, `(models,)`; NaN where a model has none, which leaves it out.
+        first: one figure a model, `(models,)`; NaN where a model has none, which leaves it out. Infinity is a rank.
         second: the other figure, the models in the same order.
 
     Raises:
@@ -51,7 +51,7 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if a.shape != b.shape or a.ndim != 1:
         raise DataError(f"first and second expect one shape (models,), got {a.shape} and {b.shape}")
-    both = np.isfinite(a) & np.isfinite(b)
+    both = ~np.isnan(a) & ~np.isnan(b)
     x, y = a[both], b[both]
     n = len(x)
     value = float(_spearman(x, y)) if n > 1 else math.nan

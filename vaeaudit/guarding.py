@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaeaudit.errors import ModelError
 from vaeaudit.introspection import Found
-from vaeaudit.preservation import preserved
+from vaeaudit.preservation import preserved, put_back
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -83,14 +83,9 @@ class _Kept:
 
 
 def _tables(tables: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> bool:
-    """Whether any table holds something else than it did; afterwards it holds the same again."""
-    changed = False
-    for table, before in tables:
-        if list(map(id, table.values())) != list(map(id, before.values())) or list(table) != list(before):
-            table.clear()
-            table.update(before)
-            changed = True
-    return changed
+    """Whether any table holds something else than it did; afterwards each holds the same again."""
+    changed = [put_back(table, before) for table, before in tables]
+    return any(changed)
 
 
 def _differ(weight: Tensor, value: Tensor) -> bool:

@@ -64,8 +64,12 @@ class Counting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count it."""
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
         formula = _RECURRENT.get(func.name()) or flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.operations += formula(*args, **(kwargs or {}), out_val=out)
+        if formula is None:
+            with self:  # in inference mode layers arrive whole, and it is their parts that have formulas
+                parts = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if parts is NotImplemented else parts
+        out = func(*args, **kwargs)
+        self.operations += formula(*args, **kwargs, out_val=out)
         return out

@@ -22,8 +22,8 @@ class PairedDifference:
     """Figures of the first less those of the second, pair by pair.
 
     Attributes:
-        mean: of the differences, with its interval.
-        p: of Wilcoxon's signed-rank test, two-sided; 1 with too few pairs for it, NaN without any.
+        mean: of the differences, with its 95 % interval.
+        p: of Wilcoxon's signed-rank test, two-sided; 1 for fewer than four pairs, NaN without any.
     """
 
     mean: Estimate
@@ -39,8 +39,12 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> PairedDifference:
     """Hold the figures of two models against each other, pair by pair.
 
     Args:
-        first: one figure a pair, `(pairs,)`, such as `Curves.hinge`; NaN where there is none.
+        first: one figure a pair, `(pairs,)`, such as `Curves.auddc`. NaN or infinite where there is none, and to be made NaN
+            where it is known to be a bound alone: a hinge where `Curves.censored`.
         second: the same of the other model, the pairs in the same order. A pair that lacks either is left out.
+
+    Returns:
+        First minus second; no interval for fewer than six pairs, as for every mean.
 
     Raises:
         DataError: shapes that differ.

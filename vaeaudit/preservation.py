@@ -51,19 +51,20 @@ def _values(found: Found) -> Iterator[None]:
         yield
     finally:
         for child, before in registered:
-            _put_back(child._buffers, before)
+            put_back(child._buffers, before)
         with torch.no_grad():
             for tensor, value in values:
                 if not torch.equal(tensor, value):
                     tensor.copy_(value)
 
 
-def _put_back(buffers: MutableMapping[str, Any], before: Mapping[str, Any]) -> None:
-    for name in [name for name in buffers if name not in before]:
-        del buffers[name]
-    for name, tensor in before.items():
-        if buffers.get(name) is not tensor:
-            buffers[name] = tensor
+def put_back(table: MutableMapping[Any, Any], before: Mapping[Any, Any]) -> bool:
+    """Make a table of a module hold the very objects that it held, in their order; whether it held others."""
+    same = list(table) == list(before) and all(table[name] is held for name, held in before.items())
+    if not same:
+        table.clear()
+        table.update(before)
+    return not same
 
 
 @contextlib.contextmanager

@@ -7,10 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from vaeaudit import Crossings, Estimate, PairedDifference, crossings_of, gap_at, paired_difference
+from vaeaudit import Estimate, PairedDifference, gap_at, paired_difference
 from vaeaudit.statistics import estimate
 from vaeaudit.tradeoff import hinge_estimate
 
+from .crossings import Crossings, crossings_of
 from .study import Results, array
 
 Floats = NDArray[np.float64]

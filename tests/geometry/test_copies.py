@@ -65,6 +65,34 @@ def test_a_path_that_is_lost_when_a_backward_pass_is_differentiated_is_noticed()
 
 
 @pytest.mark.parametrize("outputs", [2, 9])
+def test_a_model_that_shares_statistics_among_its_rows_is_differentiated_without_copies(outputs: int) -> None:
+    weight = torch.randn(outputs, 5, generator=torch.Generator().manual_seed(0))
+    share = torch.arange(5.0)
+
+    def centred(x: Tensor) -> Tensor:
+        return (x - (x * share).mean()) @ weight.T
+
+    x = torch.ones(1, 5)
+    assert planned(centred, x).copied
+    with pytest.raises(GradientError, match="rows influence each other"):
+        forward_copies(centred, x) if outputs > 5 else reverse_copies(centred, x, outputs)
+    torch.testing.assert_close(batched_jacobian(centred, x)[0], weight - weight.mean(1, keepdim=True) * share)
+
+
+def test_a_random_models_jacobian_is_that_of_a_single_draw() -> None:
+    weight = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+
+    def dropping(x: Tensor) -> Tensor:
+        return (x * torch.randint(2, x.shape, generator=generator)) @ weight.T
+
+    x = torch.ones(4, 8)
+    assert planned(dropping, x).copied
+    kept = batched_jacobian(dropping, x) / weight
+    torch.testing.assert_close(kept, kept[:, :1].expand(-1, 3, -1))
+
+
+@pytest.mark.parametrize("outputs", [2, 9])
 def test_a_model_that_refuses_larger_batches_is_differentiated_without_copies(outputs: int) -> None:
     weight = torch.randn(outputs, 5, generator=torch.Generator().manual_seed(0))
 

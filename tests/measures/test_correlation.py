@@ -36,6 +36,11 @@ def test_models_without_a_figure_are_left_out_and_counted() -> None:
     assert math.isnan(rank_correlation([1.0, 2, 3, 4], [7.0, 7, 7, 7]).value)
 
 
+def test_an_infinite_figure_has_a_rank() -> None:
+    found = rank_correlation([1.0, 2, 3, 4, 5], [-math.inf, 2, 3, 4, math.inf])
+    assert (found.value, found.n) == (pytest.approx(1), 5)
+
+
 @pytest.mark.parametrize("pearson", [0.0, 0.97])
 def test_the_intervals_hold_what_they_promise_for_ten_models(pearson: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over many sets of ten normal pairs, of known rank correlation, at least about 95 % hold it."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit import OptionError
-from vaeaudit.optimize import REASONS, BoxLBFGS, Minimum, minimize
+from vaeaudit.optimize import REASONS, BoxLBFGS, Minimum, follow, minimize
 
 INF = math.inf
 TIGHT = BoxLBFGS(tolerance=1e-12, max_evaluations=3000)
@@ -145,6 +145,36 @@ def test_a_row_gets_the_same_answer_alone_and_among_others(dtype: torch.dtype) -
         alone = minimize(_on_its_own(problem, row), start, lower, upper, solver)
         torch.testing.assert_close(alone.value[0], together.value[row], rtol=close, atol=close)
         torch.testing.assert_close(alone.point[0], together.point[row], rtol=0, atol=30 * close)
+
+
+def test_threads_do_not_round_the_sum_of_a_large_row_differently_when_it_is_alone() -> None:
+    n, rows = 50_000, 4  # of rows with fewer than 32768 figures no sum is shared among threads
+    start = torch.randn(rows, n, generator=torch.Generator().manual_seed(0))
+    box, weights = torch.full_like(start, 9), torch.ones(rows, 1, dtype=torch.float64)
+    once = BoxLBFGS(max_evaluations=1)  # more would be slow: threads that compete for busy cores wait for each other
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        together = follow(_nothing, start, -box, box, weights, once)
+        alone = [follow(_nothing, *(t[[row]] for t in (start, -box, box, weights)), once) for row in range(rows)]
+    finally:
+        torch.set_num_threads(threads)
+    for row in range(rows):
+        assert torch.equal(alone[row].value[0], together.value[row])
+
+
+def _nothing(points: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    """An objective of 0, so that the penalty alone is left."""
+    return torch.zeros(len(points), dtype=torch.float64), torch.zeros_like(points)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1.0, 1e20, 1e28])
+def test_the_minimum_does_not_depend_on_the_scale_of_the_objective(scale: float) -> None:
+    problem = Quadratics(seed=8)
+    start, lower, upper = (t.float() for t in (problem.start, problem.lower, problem.upper))
+    found = minimize(lambda *asked: tuple(scale * part for part in problem(*asked)), start, lower, upper)
+    assert bool(found.converged.all())
+    assert float(problem.excess(found).max()) < 1e-3
 
 
 def test_the_order_of_rows_does_not_matter() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit.attacks.balls import room
+from vaeaudit.attacks.brackets import Brackets
 from vaeaudit.attacks.goals import Goal
 from vaeaudit.attacks.steering import RootSearch
 from vaeaudit.optimize import BoxLBFGS, Minimum, follow
@@ -109,7 +110,7 @@ class Limited:
 def least_below(values: Callable[[Tensor], Tensor], rows: int, device: torch.device) -> Tensor:
     """Where a figure of each row falls to 0 or below on the way from 0 to 1 or little beyond, `(rows,)`; else infinite.
 
-    False position with the Illinois rule. What is returned has been evaluated, and is the end that lies below.
+    See `Brackets`. What is returned has been evaluated, and is the end that lies below.
 
     Args:
         values: from scales `(rows,)` to figures `(rows,)`, float64.
@@ -124,17 +125,12 @@ def least_below(values: Callable[[Tensor], Tensor], rows: int, device: torch.dev
         falls, stays = looking & (value <= 0), looking & (value > 0)
         below, below_value = torch.where(falls, scale, below), torch.where(falls, value, below_value)
         above, above_value = torch.where(stays, scale, above), torch.where(stays, value, above_value)
-    last = zero
+    brackets = Brackets(low=below, low_value=below_value, high=above, high_value=above_value)
+    every = torch.arange(rows, device=device)
     for _ in range(_SECANTS):
-        share = (above_value / (above_value - below_value)).nan_to_num(0.5).clamp(_INNER, 1 - _INNER)
-        guess = above + share * (below - above)
-        value = _held(values(guess))
-        falls, again = value <= 0, value.sign() == last
-        above_value = torch.where(falls, torch.where(again, above_value / 2, above_value), value)
-        below_value = torch.where(falls, value, torch.where(again, below_value / 2, below_value))
-        above, below = torch.where(falls, above, guess), torch.where(falls, guess, below)
-        last = value.sign()
-    return torch.where(below_value <= 0, below, torch.inf)
+        guess = brackets.guess(every, _INNER)
+        brackets.note(every, guess, _held(values(guess)))
+    return torch.where(brackets.low_value <= 0, brackets.low, torch.inf)
 
 
 def _held(figures: Tensor) -> Tensor:

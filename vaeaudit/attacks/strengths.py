@@ -38,10 +38,20 @@ def series_of(strengths: Strengths, objective: Penalised, targets: Tensor) -> Te
         OptionError: unusable strengths.
         GradientError: an automatic series, and the model does not tell originals from targets.
     """
+    asked = asked_for(strengths)
+    return _automatic(objective, targets, asked) if isinstance(asked, int) else asked.to(targets.device)
+
+
+def asked_for(strengths: Strengths) -> int | Tensor:
+    """How many values the automatic series is to have, or the values themselves, ascending, float64: all but the pairs' part.
+
+    Raises:
+        OptionError: unusable strengths.
+    """
     if isinstance(strengths, bool):
         raise OptionError(f"strengths expects numbers C >= 0, how many, or the name of a series, got {strengths}")
     if strengths is None or (isinstance(strengths, (int, np.integer)) and strengths > 0):
-        return _automatic(objective, targets, AUTOMATIC if strengths is None else int(strengths))
+        return AUTOMATIC if strengths is None else int(strengths)
     if isinstance(strengths, str):
         if strengths not in STRENGTH_SERIES:
             raise OptionError(
@@ -53,7 +63,7 @@ def series_of(strengths: Strengths, objective: Penalised, targets: Tensor) -> Te
     if series.ndim != 1 or len(series) == 0 or not bool((series.isfinite() & (series >= 0)).all()):
         raise OptionError(f"strengths expects a list of finite numbers C >= 0, got {strengths!r}")
     ascending: Tensor = series.unique()
-    return ascending.to(targets.device)
+    return ascending
 
 
 def break_even(goal: Goal, targets: Tensor, sizes: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ _READINGS = 40 * 15
 """Passes of a single row through a model, about, in reading it; each in float64, in which convolutions take some fifteen
 times as long as the same work in products of large matrices."""
 _COMPUTED = 2**29
-"""Weights times values of an input, up to which a row of zeros is computed: as many multiply-adds at most, for nearly any layer."""
+"""Weights times values of an input, up to which a row of zeros is computed: as many multiply-adds at most for an encoder's layers;
+a decoder, whose layers are larger than its input, takes some times as many."""
 _WEIGHTINGS = 4
 """Diagonals that are tried for an activation."""
 

@@ -215,7 +215,7 @@ def _jacobian(function: Function, inputs: Tensor, passes: Passes) -> Tensor:
         except (NotImplementedError, RuntimeError, AuditError) as error:
             if is_out_of_memory(error):
                 raise
-    # what cannot be differentiated twice, or takes no batch so large, may well be differentiated once, row by row
+    # what cannot be differentiated twice, takes no batch so large, or mixes its rows may well be differentiated without copies
     return _shared(function, inputs, passes)
 
 

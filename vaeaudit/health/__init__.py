@@ -15,13 +15,12 @@ from vaeaudit.health.measured import (
     finding_plugin_attack,
     finding_plugin_figures,
     finding_spectrum_estimated,
-    finding_stateful,
     finding_stronger_attack,
     findings_of_certificates,
     findings_of_curves,
-    findings_of_model,
     findings_of_spec,
 )
+from vaeaudit.health.probed import finding_stateful, findings_of_model
 from vaeaudit.health.second_look import (
     EIGHT_BITS,
     Faults,

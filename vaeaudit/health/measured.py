@@ -1,4 +1,4 @@
-"""What the model and the measurements themselves say: findings on probes, curves, damage and spectra."""
+"""What the measurements themselves say: findings on curves, damage and spectra."""
 
 from __future__ import annotations
 
@@ -7,97 +7,7 @@ import math
 from vaeaudit.health.finding import ATTACKED as _ATTACKED
 from vaeaudit.health.finding import CURVES as _CURVES
 from vaeaudit.health.finding import DAMAGED as _DAMAGED
-from vaeaudit.health.finding import DECODED as _DECODED
-from vaeaudit.health.finding import ENCODED as _ENCODED
 from vaeaudit.health.finding import Finding, found
-
-_NOISE = 1e-4
-_BATCH_NOISE = 1e-3
-_SATURATED, _HARD = 0.5, 0.99
-
-
-def findings_of_model(
-    *,
-    training: tuple[str, ...] | None,
-    without_weights: tuple[str, ...],
-    encoder_noise: float,
-    decoder_noise: float,
-    drift: float,
-    batch_dependence: float,
-    outside_bounds: float,
-    saturated_outputs: float,
-    zero_gradients: float,
-) -> list[Finding]:
-    """What probing the model turned up.
-
-    Args:
-        training: layers in training mode that behave differently in it; None if nothing was.
-        without_weights: which of "encoder" and "decoder" no weights were found behind.
-        encoder_noise: this and the others as the attributes of `vaeaudit.probe.Probe`.
-        decoder_noise: see there.
-        drift: see there.
-        batch_dependence: see there.
-        outside_bounds: see there.
-        saturated_outputs: see there.
-        zero_gradients: see there.
-    """
-    findings = []
-    if training is not None:
-        layers = f" with {', '.join(training)}" if training else ""
-        findings.append(found(
-            name="training_mode", severity="warning" if training else "info",
-            message=f"the model came in training mode{layers}; it was audited in evaluation mode and put back.",
-        ))  # fmt: skip
-    if without_weights:
-        parts = "encoder and decoder: their" if len(without_weights) > 1 else f"the {without_weights[0]}: its"
-        findings.append(found(
-            name="weights_not_found", severity="warning",
-            message=f"no weights were found behind {parts} mode, device and fingerprint are unknown.",
-        ))  # fmt: skip
-    if encoder_noise > _NOISE:
-        findings.append(found(
-            name="stochastic_encoder", severity="invalid", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
-            message=f"the encoder returned two different posteriors for one batch (relative difference {encoder_noise:.1e}): "
-            "its noise hides the gradient, and robustness figures would measure the noise.",
-        ))  # fmt: skip
-    if decoder_noise > _NOISE:
-        findings.append(found(
-            name="stochastic_decoder", severity="invalid", affects=(*_ATTACKED, *_DECODED, *_DAMAGED),
-            message=f"the decoder returned two different reconstructions of one latent (relative difference {decoder_noise:.1e}).",
-        ))  # fmt: skip
-    if drift > _NOISE:
-        findings.append(finding_stateful(drift))
-    if batch_dependence > _BATCH_NOISE:
-        findings.append(found(
-            name="batch_dependent_encoder", severity="invalid", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
-            message=f"an image's posterior depends on the rest of its batch (relative difference {batch_dependence:.1e}).",
-        ))  # fmt: skip
-    if outside_bounds > 0.01:
-        findings.append(found(
-            name="outputs_outside_bounds", severity="warning",
-            message=f"{outside_bounds:.0%} of reconstructed values lie outside the input bounds.",
-        ))  # fmt: skip
-    if saturated_outputs > _SATURATED:
-        findings.append(found(
-            "saturated_outputs", "invalid" if saturated_outputs > _HARD else "warning",
-            f"{saturated_outputs:.0%} of reconstructed values lie exactly on a bound of the input.", _DAMAGED,
-        ))  # fmt: skip
-    if zero_gradients > 0:
-        findings.append(found(
-            name="zero_gradients", severity="invalid" if zero_gradients >= 0.5 else "warning", affects=(*_ATTACKED, *_ENCODED, *_DAMAGED),
-            message=f"the gradient of the posterior vanishes at {zero_gradients:.0%} of the probed images: "
-            "the attack cannot start there, and what looks robust may only be masked.",
-        ))  # fmt: skip
-    return findings
-
-
-def finding_stateful(drift: float) -> Finding:
-    """The model says something else after other calls than before them."""
-    return found(
-        "stateful_model", "invalid",
-        f"the same inputs came out otherwise after other calls than before them (relative difference {drift:.1e}).",
-        (*_ATTACKED, *_ENCODED, *_DECODED, *_DAMAGED),
-    )  # fmt: skip
 
 
 def findings_of_curves(

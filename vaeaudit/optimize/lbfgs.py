@@ -207,8 +207,8 @@ def _tried(objective: Objective, penalty: Penalty, state: State) -> _Trial:
     value, new_gradient = objective(point, state.problem)
     state.evaluations += running
     moved = point - state.point
-    fall = torch.linalg.vecdot(gradient, moved).double()
-    size, slope = penalty(torch.linalg.vecdot(point, point).double(), state.problem)
+    fall = _dots(gradient, moved).double()
+    size, slope = penalty(_dots(point, point).double(), state.problem)
     total = torch.addcmul(value, state.weight, size)
     finite = value.isfinite() & new_gradient.sum(1).isfinite()
     slack = torch.finfo(point.dtype).eps * state.value.abs()
@@ -237,16 +237,30 @@ def _direction(state: State, reduced: Tensor, free: Tensor, shift: Tensor) -> tu
     the damping between the two falls with every step that succeeds at once and rises with every refusal.
     """
     model = state.curvature.shifted(shift)
-    cautious = torch.linalg.vector_norm(reduced, dim=1).double() / (_CAUTIOUS * state.width).clamp_min(_FLATTEST)
+    cautious = _lengths(reduced) / (_CAUTIOUS * state.width).clamp_min(_FLATTEST)
     steepest = torch.where(model.known, model.steepest, torch.maximum(cautious, shift)).clamp_min(_FLATTEST)
     damping = torch.where(state.damping.isnan(), steepest, state.damping)
     state.damping = torch.where(state.fresh | (state.reason != RUNNING), state.damping, damping)
     theta = (shift + damping).clamp_min(1e-12 * steepest)
     doubtful = (state.refused >= _DOUBTFUL) | ~model.known
     direction = model.step(reduced, free, torch.where(doubtful, torch.maximum(theta, steepest), theta))
-    plain = ~model.known | (torch.linalg.vecdot(direction, reduced) >= 0)
+    plain = ~model.known | (_dots(direction, reduced) >= 0)
     along = reduced / -steepest.to(reduced.dtype)[:, None]
     return torch.where(plain[:, None], along, direction), plain, steepest
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """Lengths of rows, `(rows,)`, float64, of rows too whose squares overflow in their own precision."""
+    length, wide = (torch.linalg.vector_norm(rows, dim=1, dtype=kind).double() for kind in (rows.dtype, torch.float64))
+    return torch.where(length.isfinite(), length, wide)
+
+
+def _dots(rows: Tensor, others: Tensor) -> Tensor:
+    """Inner products of rows, `(rows,)`, which on a CPU round the same in every company."""
+    # threads share out the sum of a row that is alone, and of no other
+    several = (rows, others) if len(rows) != 1 else (rows.expand(2, -1), others.expand(2, -1))
+    products: Tensor = torch.linalg.vecdot(*several)[: len(rows)]
+    return products
 
 
 def _judge(state: State, trial: _Trial, solver: BoxLBFGS) -> None:

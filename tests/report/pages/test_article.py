@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
-from vaeaudit import StorageError
+from vaeaudit import DataError, OptionError, StorageError
 from vaeaudit.report.pages.article import Article
 from vaeaudit.report.pages.charts import chart
 from vaeaudit.report.pages.document import Section
@@ -28,12 +28,12 @@ def test_an_article_says_the_same_in_both_forms(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["t.md", "t.html", "t.a-chart.svg"]
     assert files[0].read_text().split("\n\n") == [
         "# T", "See `t.json`.", "## A < B", "`x` and [z](u.md), -0.5 of a-b", "Two:",
-        "| a/b | c |\n| --- | --- |\n| 1 & 2 | -3 [-4, 5], n = 6 |", '![A "line".](t.a-chart.svg)', "*Seen < shown*\n",
+        "| a\\|b | c |\n| --- | --- |\n| 1 & 2 | -3 [-4, 5], n = 6 |", '![A "line".](t.a-chart.svg)', "*Seen < shown*\n",
     ]  # fmt: skip
     html = files[1].read_text()
     for part in (
         "See <code>t.json</code>.", ">A &lt; B</h2>", '<a href="u.md">z</a>, −0.5 of a-b', 'aria-label="Two"',
-        '<th scope="col">a/b</th>', '<th scope="row">1 &amp; 2</th>', '<td>−3<span class="interval">[−4, 5], n = 6</span></td>',
+        '<th scope="col">a|b</th>', '<th scope="row">1 &amp; 2</th>', '<td>−3<span class="interval">[−4, 5], n = 6</span></td>',
         "<figcaption>Seen &lt; shown</figcaption>", 'aria-label="Seen &lt; shown"', 'aria-label="A &quot;line&quot;."',
         'id="pair-1-control"', "<hr>",
     ):  # fmt: skip
@@ -54,6 +54,32 @@ def test_words_in_bold_take_their_colours_and_an_interval_in_a_sentence_stays_in
     assert text.count('<strong style="color: var(--bad)">fails</strong>') == 2
     assert "<strong>holds</strong>" in text
     assert "interval" not in text
+
+
+def test_a_line_break_in_a_cell_does_not_end_its_row() -> None:
+    assert table(["a", "b"], [["1\n2", "3"]], "T").splitlines()[-1] == "| 1 2 | 3 |"
+
+
+@pytest.mark.parametrize("row", [["1"], ["1", "2", "3"]])
+def test_a_row_that_its_heads_do_not_name_is_refused(row: list[str]) -> None:
+    with pytest.raises(DataError, match=rf"row 2 .*{len(row)} cells below 2 heads"):
+        table(["a", "b"], [["1", "2"], row], "T")
+
+
+@pytest.mark.parametrize("other", ["t.a", "t-a"])
+def test_charts_that_would_share_a_file_or_an_id_are_refused(other: str) -> None:
+    drawn = [chart(name, "T", "D", lambda axes: None, height=1) for name in ("t.a", other)]
+    with pytest.raises(OptionError, match="names of their own, got t-a twice"):
+        Article(
+            title="T",
+            lead=[],
+            sections=[Section(title=title, parts=[one]) for title, one in zip("ab", drawn, strict=True)],
+        )
+
+
+def test_a_colour_that_pages_do_not_have_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"colours expects accent, .* got 'red'"):
+        Article(title="T", lead=[], sections=[], colours={"fails": "red"})  # type: ignore[dict-item]
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from vaeaudit import OptionError
 from vaeaudit.report.pages import charts
 from vaeaudit.report.pages.charts import COLOURS, INK, SERIES, Chart, chart, logarithmic
 
@@ -40,3 +42,9 @@ def test_a_file_has_the_colours_of_a_light_page() -> None:
     light = style[: style.index("@media")]
     for variable, colour in COLOURS.values():
         assert f"{variable.removeprefix('var(').removesuffix(')')}: {colour};" in light
+
+
+@pytest.mark.parametrize("name", ["", "../up", 'x" onload="alert(1)', r"a\g<2>", "two words", ".hidden"])
+def test_a_name_that_is_no_files_and_no_ids_is_refused(name: str) -> None:
+    with pytest.raises(OptionError, match="name expects letters, digits"):
+        chart(name, "T", "D", lambda axes: None, height=1)

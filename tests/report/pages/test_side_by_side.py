@@ -49,9 +49,9 @@ def test_a_long_series_is_shown_at_some_of_its_strengths_its_ends_among_them() -
     assert (frames[0].split(".")[0], frames[-1].split(" VAE")[0][:9]) == ("C = 100", "C = 0.01.")
 
 
-@pytest.mark.parametrize("strengths", [[0.0, 1.0], [-1.0, 1.0]])
-def test_strengths_that_have_no_ratio_are_refused(strengths: list[float]) -> None:
-    with pytest.raises(DataError, match="positive strengths"):
+@pytest.mark.parametrize("strengths", [[0.0, 1.0], [-1.0, 1.0], [1.0, np.inf], [2.0, 1.0], [1.0, 1.0], []])
+def test_strengths_that_do_not_rise_from_above_nothing_are_refused(strengths: list[float]) -> None:
+    with pytest.raises(DataError, match="positive strengths, ascending"):
         _pair(strengths)
 
 
@@ -59,8 +59,23 @@ def test_figures_of_other_strengths_are_refused() -> None:
     events = np.zeros((2, 1, 4, 4), np.float32)
     with pytest.raises(DataError, match=r"as many of all else, got \(2,\) and \[2, 3\]"):
         AttackedPair(
-            strengths=np.ones(2), adversarial=events, reconstructions=events, figures={"gap": np.zeros(3)}
+            strengths=np.array([1.0, 2.0]), adversarial=events, reconstructions=events, figures={"gap": np.zeros(3)}
         )  # fmt: skip
+
+
+def test_reconstructions_of_another_shape_are_refused() -> None:
+    events = np.zeros((2, 1, 4, 4), np.float32)
+    with pytest.raises(DataError, match=r"of one shape, got \(2, 1, 4, 4\) and \(2, 1, 8, 8\)"):
+        AttackedPair(
+            strengths=np.array([1.0, 2.0]), adversarial=events, reconstructions=np.zeros((2, 1, 8, 8), np.float32), figures={}
+        )  # fmt: skip
+
+
+def test_nothing_to_show_is_refused() -> None:
+    with pytest.raises(DataError, match="at least one model"):
+        _viewer({}, 1.0)
+    with pytest.raises(DataError, match="first expects a positive C, got 0"):
+        _viewer({"A": _pair([1.0, 2.0])}, 0.0)
 
 
 def test_a_grid_has_a_picture_for_every_head_of_every_row() -> None:
@@ -68,3 +83,12 @@ def test_a_grid_has_a_picture_for_every_head_of_every_row() -> None:
     found = picture_grid("g", "T", "D", ["original", "attacked"], [[grey, colour], [colour, grey]], (-1.0, 1.0))
     assert found.file.count("<image") == 4
     assert found.file.count(">attacked</text>") == 1
+
+
+def test_a_grid_with_gaps_or_without_images_is_refused() -> None:
+    image = np.zeros((1, 4, 4), np.float32)
+    for rows in ([], [[image, image], [image]]):
+        with pytest.raises(DataError, match=r"an image below each of 2 heads in every row, got rows of \["):
+            picture_grid("g", "T", "D", ["original", "attacked"], rows, (0.0, 1.0))
+    with pytest.raises(DataError, match=r"images \(channels, height, width\), got \(16,\)"):
+        picture_grid("g", "T", "D", ["signal"], [[np.zeros(16, np.float32)]], (0.0, 1.0))

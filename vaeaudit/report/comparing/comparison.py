@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaeaudit.errors import OptionError
-from vaeaudit.report.comparing.differences import SIGNIFICANT, corrected, difference_of, p_value
-from vaeaudit.report.comparing.differences import paired_difference as paired_difference
+from vaeaudit.report.comparing.differences import SIGNIFICANT, corrected, difference_of, p_value, paired_change
 from vaeaudit.report.damage import SCORES as DAMAGE_SCORES
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.words import is_a_bound, label, number, setting, trusted
@@ -137,7 +136,7 @@ def tested_difference(name: str, old: AuditReport, new: AuditReport) -> tuple[fl
     values = _paired_values(name, old, new)
     if values is None:
         return *difference_of(before, after), min(before.n, after.n), False
-    return *paired_difference(*values, before.statistic), len(values[0]), True
+    return *paired_change(*values, before.statistic), len(values[0]), True
 
 
 def _judged(change: Change, value: float) -> Change:

@@ -30,8 +30,12 @@ def difference_of(old: Estimate, new: Estimate) -> tuple[float, float, float]:
     return difference, difference - below, difference + above
 
 
-def paired_difference(before: Floats, after: Floats, statistic: str) -> tuple[float, float, float]:
-    """Difference of medians, with its bootstrap interval over pairs, or mean of differences."""
+def paired_change(before: Floats, after: Floats, statistic: str) -> tuple[float, float, float]:
+    """After minus before: of medians, with its bootstrap interval over pairs, or the mean of differences.
+
+    A change of a score is one of the estimate that the score is, whereas `vaeaudit.paired_difference` holds any figures
+    against each other, pair by pair.
+    """
     if statistic == "mean":
         mean = estimate(after - before, statistic="mean")
         return mean.value, mean.low, mean.high

@@ -39,6 +39,11 @@ class Found:
         return path if path.exists() else None
 
 
+def seen_from(folder: Path, path: Path) -> str:
+    """Where a report or a file lies from a folder, in one printable line."""
+    return words.clean(os.path.relpath(path, folder))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
     """A model on a board.

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, get_args
 
 from markupsafe import Markup
 
+from vaeaudit.errors import OptionError, brief
 from vaeaudit.files import make_folder, write_atomically
 from vaeaudit.report.pages.charts import Chart
 from vaeaudit.report.pages.document import Section, document
@@ -26,14 +27,26 @@ class Article:
         title: the heading.
         lead: paragraphs of markdown below it.
         sections: what follows; their text is markdown (`table` and `bullets` of `markdown` write some). Viewers, pictures
-            with a slider, and `Markup` are in the page alone.
+            with a slider, and `Markup` are in the page alone. Charts and viewers have names of their own.
         colours: of words in bold, such as verdicts.
+
+    Raises:
+        OptionError: charts or viewers that share a name, or a colour that pages do not have.
     """
 
     title: str
     lead: Sequence[str]
     sections: Sequence[Section]
     colours: Mapping[str, Colour] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = (part for section in self.sections for part in section.parts if isinstance(part, (Chart, Viewer)))
+        names = [part.name.replace(".", "-") for part in parts]  # as in the ids of the page
+        if shared := {name for name in names if names.count(name) > 1}:
+            raise OptionError(f"charts and viewers expect names of their own, got {', '.join(sorted(shared))} twice")
+        for colour in self.colours.values():
+            if colour not in get_args(Colour):
+                raise OptionError(f"colours expects {', '.join(get_args(Colour))}, got {brief(colour)}")
 
     @property
     def charts(self) -> list[Chart]:

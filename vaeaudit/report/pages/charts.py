@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
+from vaeaudit.errors import OptionError, brief
+
 INK, MUTED, RULE = "#010101", "#010102", "#010103"
 SERIES = ("#010104", "#010105", "#010106", "#010107", "#010108", "#010109")
 ACCENT = SERIES[0]
@@ -34,6 +36,7 @@ COLOURS = {
 }
 """Colours drawn with; what takes their place in a page, its style sheet's, and in a file of its own."""
 _PAPER = "#fdfdfc"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _WIDTH = 7.2
 _THEME: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -68,7 +71,7 @@ class Chart:
     """One chart of a page.
 
     Attributes:
-        name: of its file, without the ending; unique on the page.
+        name: of its file, without the ending, and of its ids; letters, digits, '_', '-' and '.', unique on the page.
         title: caption.
         description: alternative text: what a reader would see.
         element: SVG in the colours of the page around it.
@@ -80,6 +83,12 @@ class Chart:
     description: str
     element: Markup
     file: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise OptionError(
+                f"a chart's name expects letters, digits, '_', '-' and '.', the first no '-' or '.', got {brief(self.name)}"
+            )
 
 
 def chart(
@@ -99,6 +108,9 @@ def chart(
         height: of the whole, inches.
         width: of the whole, inches.
         shared: options of matplotlib's `subplots`, such as `sharex`.
+
+    Raises:
+        OptionError: a name that is no file's and no id's.
     """
     source = _drawn(draw, (width, height), rows, columns, shared)
     return Chart(
@@ -153,8 +165,7 @@ def inline(source: str, name: str, description: str) -> Markup:
     """
     body = source[source.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", body)
+    body = re.sub(r'(\bid="|href="#|url\(#)', lambda found: f"{found[1]}{name}-", body)
     body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--font, sans-serif)", body)
     for drawn, (variable, _) in COLOURS.items():
         body = body.replace(drawn, variable)

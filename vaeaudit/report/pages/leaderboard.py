@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from vaeaudit.report import words
 from vaeaudit.report.comparing.differences import SIGNIFICANT
-from vaeaudit.report.comparing.leaderboard import Board, Entry, Leaderboard
+from vaeaudit.report.comparing.leaderboard import Board, Entry, Leaderboard, seen_from
 from vaeaudit.report.pages.figures import Figure, score_figure
 from vaeaudit.report.pages.page import page
 
@@ -65,7 +65,7 @@ def render_leaderboard(found: Leaderboard, folder: Path, beside: Path) -> str:
             (str(board), list(_lines(board, found.score, others, folder, beside)), board) for board in found.boards
         ],
         normalised=found.score in _NORMALISED,
-        skipped=[(words.clean(_relative(path, folder)), words.clean(reason)) for path, reason in found.skipped],
+        skipped=[(seen_from(folder, path), words.clean(reason)) for path, reason in found.skipped],
         significant=f"{SIGNIFICANT:.2g}",
     )
 
@@ -77,7 +77,7 @@ def _lines(board: Board, score: str, others: tuple[str, ...], folder: Path, besi
         scores = report.scores()
         yield Line(
             rank=entry.rank, order=order, name=words.clean(report.name),
-            folder=words.clean(_relative(entry.found.folder, folder)), link=_link(entry, beside),
+            folder=seen_from(folder, entry.found.folder), link=_link(entry, beside),
             figure=None if estimate is None else score_figure(report, score, estimate),
             key="" if estimate is None else _key(estimate.value),
             whisker=_whisker(entry, scale),
@@ -90,10 +90,6 @@ def _lines(board: Board, score: str, others: tuple[str, ...], folder: Path, besi
 def _warnings(entry: Entry) -> str:
     count = sum(finding.severity != "info" for finding in entry.found.report.health)
     return f"{count} health finding{'' if count == 1 else 's'}" if count else ""
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return os.path.relpath(path, folder)
 
 
 def _link(entry: Entry, beside: Path) -> str:

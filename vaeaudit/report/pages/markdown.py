@@ -11,6 +11,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from vaeaudit.errors import DataError
+
 Colour = Literal["accent", "second", "third", "fourth", "fifth", "sixth", "bad", "warn", "muted"]
 """A colour of the pages' style sheet."""
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -19,10 +21,25 @@ _MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """Cells as a table of markdown below its caption, a sentence without its full stop."""
-    lines = [head, ["---"] * len(head), *rows]
-    cells = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-    return f"{caption}:\n\n{cells}"
+    """Cells as a table of markdown below its caption.
+
+    Args:
+        head: one cell above each column.
+        rows: as many cells each, of inline markdown; a line break counts as a space.
+        caption: a sentence without its full stop.
+
+    Raises:
+        DataError: a row of another length, whose last cells markdown would leave out.
+    """
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(head):
+            raise DataError(f"row {number} of the table {caption!r} has {len(row)} cells below {len(head)} heads")
+    lines = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in (head, ["---"] * len(head), *rows))
+    return f"{caption}:\n\n{lines}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.splitlines()).replace("|", r"\|")
 
 
 def bullets(items: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,11 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from vaeaudit.errors import DataError
+from vaeaudit.errors import DataError, brief
 from vaeaudit.report import words
 from vaeaudit.report.pages.charts import Chart, chart
 from vaeaudit.report.pages.films import film
-from vaeaudit.report.pages.pictures import picture
+from vaeaudit.report.pages.pictures import LARGEST_SIDE, levels, picture
 from vaeaudit.report.pages.viewers import Column, Viewer
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,9 @@ class AttackedPair:
         adversarial: x_a, `(strengths, *event)`.
         reconstructions: of these, the same shape.
         figures: by name, such as the distortion and the gap, `(strengths,)`.
+
+    Raises:
+        DataError: strengths of which there is none, or that do not ascend from above 0; shapes that do not match.
     """
 
     strengths: Floats
@@ -40,11 +44,21 @@ class AttackedPair:
     figures: Mapping[str, Floats]
 
     def __post_init__(self) -> None:
-        lengths = {len(self.adversarial), len(self.reconstructions), *map(len, self.figures.values())}
-        if self.strengths.ndim != 1 or lengths != {len(self.strengths)} or not (self.strengths > 0).all():
+        series = self.strengths
+        rising = series.ndim == 1 and len(series) > 0 and (np.diff(series, prepend=0) > 0).all()
+        if not rising or not np.isfinite(series).all():
             raise DataError(
-                f"an attacked pair expects positive strengths (strengths,), and as many of all else, got "
-                f"{self.strengths.shape} and {sorted(lengths)}"
+                f"an attacked pair expects positive strengths, ascending, (strengths,), got {brief(series)}"
+            )
+        lengths = {len(self.adversarial), len(self.reconstructions), *map(len, self.figures.values())}
+        if lengths != {len(series)}:
+            raise DataError(
+                f"an attacked pair expects strengths, and as many of all else, got {series.shape} and {sorted(lengths)}"
+            )
+        if self.adversarial.shape != self.reconstructions.shape:
+            raise DataError(
+                f"an attacked pair expects inputs and reconstructions of one shape, got {self.adversarial.shape} and "
+                f"{self.reconstructions.shape}"
             )
 
     def at(self, wanted: Floats) -> NDArray[np.int64]:
@@ -70,7 +84,14 @@ def side_by_side(
         attacked: by the name of the model; each is shown at the strengths of the first, or at its nearest to them.
         limits: values shown as black and white.
         first: the C that is shown to begin with, or the nearest shown.
+
+    Raises:
+        DataError: no model, or no positive C to begin with.
     """
+    if not attacked:
+        raise DataError("attacked expects at least one model, got none")
+    if not 0 < first < math.inf:
+        raise DataError(f"first expects a positive C, got {first}")
     series = next(iter(attacked.values())).strengths
     chosen = np.unique(np.linspace(0, len(series) - 1, min(_MOST_FRAMES, len(series))).round().astype(int))
     shown = series[chosen][::-1]
@@ -110,14 +131,27 @@ def picture_grid(
         heads: one above each column.
         rows: images `(channels, height, width)`, as many in each row as there are heads.
         limits: values shown as black and white.
+
+    Raises:
+        DataError: no row, one with more or fewer images than heads, or what is no image.
     """
+    lengths = [len(row) for row in rows]
+    if set(lengths) != {len(heads)}:
+        raise DataError(f"a grid expects an image below each of {len(heads)} heads in every row, got rows of {lengths}")
+    shown = [_levels(event, limits) for row in rows for event in row]
 
     def draw(axes: NDArray[Any]) -> None:
         for ax, head in zip(axes[0], heads, strict=True):
             ax.set_title(head, fontsize=9)
-        for ax, event in zip(axes.flat, (event for row in rows for event in row), strict=True):
-            shown = np.moveaxis((event - limits[0]) / (limits[1] - limits[0]), 0, -1)
-            ax.imshow(np.clip(shown, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="none")
+        for ax, pixels in zip(axes.flat, shown, strict=True):
+            ax.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="none")
             ax.set_axis_off()
 
     return chart(name, title, description, draw, rows=len(rows), columns=len(heads), height=1.62 * len(rows))
+
+
+def _levels(event: Events, limits: Limits) -> NDArray[np.uint8]:
+    found = levels(event, limits, LARGEST_SIDE)
+    if found is None:
+        raise DataError(f"a grid expects images (channels, height, width), got {event.shape}")
+    return found

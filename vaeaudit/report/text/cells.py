@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.report import words
+from vaeaudit.report.model import AuditReport
 from vaeaudit.statistics import Estimate
 
 WIDTH = 80
@@ -24,10 +25,22 @@ def table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
 
+def add_columns(table: Table, *columns: tuple[str, int]) -> None:
+    """Add columns whose cells are folded: the header of each, and how wide it is at least."""
+    for header, width in columns:
+        table.add_column(header, min_width=width, overflow="fold")
+
+
 def value(estimate: Estimate, trusted: bool, prefix: str = "") -> Text:
     """A figure, marked where it is not to be relied upon."""
     text = f"{'' if math.isnan(estimate.value) else prefix}{words.figure(estimate)}"
     return Text(text, style="bold") if trusted else Text(f"{text}{MARK}", style="red")
+
+
+def score(report: AuditReport, name: str, estimate: Estimate, *, trusted: bool) -> tuple[Text, Text]:
+    """A score's figure, marked where it is only a bound, and its interval, for columns of their own."""
+    figure = value(estimate, trusted, ">= " if words.is_a_bound(report, name) else "")
+    return figure, Text(words.interval(estimate, words.counted(name)), style="dim")
 
 
 def cell(estimate: Estimate | None, counted: str) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.report import words
-from vaeaudit.report.comparing.leaderboard import Board, Entry, Leaderboard
+from vaeaudit.report.comparing.leaderboard import Board, Entry, Leaderboard, seen_from
 from vaeaudit.report.text import cells
 
 
@@ -39,16 +38,15 @@ def _parts(found: Leaderboard, folder: Path) -> Iterator[RenderableType]:
         style="dim",
     )
     for path, reason in found.skipped:
-        yield Text.assemble(("Left out: ", "bold yellow"), f"{_relative(path, folder)}: {words.clean(reason)}")
+        yield Text.assemble(("Left out: ", "bold yellow"), f"{seen_from(folder, path)}: {words.clean(reason)}")
 
 
 def _table(board: Board, score: str, folder: Path) -> Table:
     table = cells.table()
     table.add_column("Rank", min_width=7, no_wrap=True)
-    table.add_column("Model", min_width=20, overflow="fold")
+    cells.add_columns(table, ("Model", 20))
     table.add_column(words.label(score), min_width=10, justify="right", no_wrap=True)
-    table.add_column("95 % interval", min_width=16, overflow="fold")
-    table.add_column("Note", min_width=14, overflow="fold")
+    cells.add_columns(table, ("95 % interval", 16), ("Note", 14))
     for entry in board.entries:
         table.add_row(*_row(entry, score, folder))
     return table
@@ -56,16 +54,9 @@ def _table(board: Board, score: str, folder: Path) -> Table:
 
 def _row(entry: Entry, score: str, folder: Path) -> Iterator[Text]:
     yield Text(entry.rank)
-    yield Text.assemble(words.clean(entry.found.report.name), "\n", (_relative(entry.found.folder, folder), "dim"))
-    estimate = entry.estimate
-    if estimate is None:
+    yield Text.assemble(words.clean(entry.found.report.name), "\n", (seen_from(folder, entry.found.folder), "dim"))
+    if entry.estimate is None:
         yield from (Text(words.NOTHING), Text(words.NOTHING))
     else:
-        bound = words.is_a_bound(entry.found.report, score)
-        yield cells.value(estimate, not entry.reason, prefix=">= " if bound else "")
-        yield Text(words.interval(estimate, words.counted(score)), style="dim")
+        yield from cells.score(entry.found.report, score, entry.estimate, trusted=not entry.reason)
     yield Text(words.clean(entry.reason), style="red")
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return words.clean(os.path.relpath(path, folder))

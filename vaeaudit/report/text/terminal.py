@@ -116,16 +116,14 @@ def _report(report: AuditReport) -> Iterator[RenderableType]:
 
 def _headline(report: AuditReport) -> Table:
     table = cells.table()
-    table.add_column("Score", min_width=17, overflow="fold")
+    cells.add_columns(table, ("Score", 17))
     table.add_column("Value", justify="right", no_wrap=True)
-    table.add_column("95 % interval", min_width=16, overflow="fold")
+    cells.add_columns(table, ("95 % interval", 16))
     table.add_column("Unit", max_width=18, overflow="fold")
     table.add_column("n", min_width=9, no_wrap=True)
     table.add_column("Robust\nif", min_width=6, no_wrap=True)
     for label, score, estimate in _headline_scores(report):
-        prefix = ">= " if words.is_a_bound(report, score) else ""
-        value = cells.value(estimate, words.trusted(report, score), prefix)
-        interval = Text(words.interval(estimate, words.counted(score)), style="dim")
+        value, interval = cells.score(report, score, estimate, trusted=words.trusted(report, score))
         unit, sample = words.clean(estimate.unit) or words.NOTHING, words.sample(score, estimate)
         table.add_row(Text(label), value, interval, Text(unit), sample, words.direction(estimate))
     return table
@@ -192,8 +190,9 @@ def _geometry_cell(report: AuditReport, room: str, score: str) -> Text:
 def _certified(found: Certified) -> Iterator[RenderableType]:
     if not math.isnan(found.certified_distortion.value):
         table = cells.table()
-        for title, width in (("Bound for every attack", 27), ("Certified", 16), ("Found", 8), ("Unit", 11), ("n", 8)):
-            table.add_column(title, min_width=width, overflow="fold")
+        cells.add_columns(
+            table, ("Bound for every attack", 27), ("Certified", 16), ("Found", 8), ("Unit", 11), ("n", 8)
+        )
         for label, unit, bound, reached, vacuous in certificate_words.rows(found):
             if bound is not None:
                 value = cells.value(bound, bound.trusted).append(" vacuous" if vacuous else "", style="not bold")
@@ -209,13 +208,8 @@ def _local(local: LocalPrediction) -> Table:
     """Realised over predicted at the smallest budget, which shows what the bounds take, and at those of the damage."""
     table = cells.table()
     table.add_column("Eigenvector\nat budget", min_width=11, no_wrap=True)
-    for title in (
-        "Latent,\nof predicted",
-        "Reconstruction,\nof predicted",
-        "Damage, of\nuntargeted",
-        "Way, of\ntargeted",
-    ):
-        table.add_column(title, min_width=14, overflow="fold")
+    titles = "Latent,\nof predicted", "Reconstruction,\nof predicted", "Damage, of\nuntargeted", "Way, of\ntargeted"
+    cells.add_columns(table, *((title, 14) for title in titles))
     places = {float(radius): place for place, radius in enumerate(local.compared)}
     for column, radius in enumerate(local.radii):
         place = places.get(float(radius))
@@ -233,7 +227,7 @@ def _findings(findings: tuple[Finding, ...]) -> Iterator[RenderableType]:
         yield Text("Health: nothing was found that speaks against these figures.")
         return
     yield Text("Health findings", style="bold")
-    for finding in sorted(findings, key=lambda f: ("invalid", "warning", "info").index(f.severity)):
+    for finding in words.worst_first(findings):
         head = Text.assemble((finding.severity.upper(), f"bold {COLOURS[finding.severity]}"))
         aside = " (suppressed: it invalidates nothing)" if finding.suppressed else ""
         yield Text.assemble(" ", head, " ", words.clean(finding.name), aside)
@@ -255,8 +249,7 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
     yield Text.assemble((old, "bold"), " (old) against ", (new, "bold"), " (new)")
     yield Text()
     table = cells.table()
-    for header, width in (("Score", 18), ("Old", 15), ("New", 15), ("Difference", 14), ("Outcome", 10)):
-        table.add_column(header, min_width=width, overflow="fold")
+    cells.add_columns(table, ("Score", 18), ("Old", 15), ("New", 15), ("Difference", 14), ("Outcome", 10))
     room = ""
     for change in comparison.changes:
         before, (room, _, score) = room, change.score.rpartition(".")

@@ -9,9 +9,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from vaeaudit.errors import DataError
-from vaeaudit.paired import PairedDifference, paired_difference
-from vaeaudit.statistics import Estimate, estimate
+from vaeaudit import DataError, Estimate, PairedDifference, paired_difference
+from vaeaudit.statistics import estimate
 
 Floats = NDArray[np.float64]
 _FEWEST = 4
