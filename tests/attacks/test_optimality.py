@@ -9,6 +9,7 @@ import torch
 
 from vaeaudit import zoo
 from vaeaudit.attacks import targeted
+from vaeaudit.attacks.targeted import SOLVER
 from vaeaudit.divergences import divergence_kl
 
 
@@ -27,7 +28,7 @@ def test_objectives_on_the_zoo_vae_are_no_higher_than_those_of_scipy(boxes: Modu
         ]
         for pair in range(3)
     ])  # fmt: skip
-    assert np.median(ratios) <= 1.000, ratios
+    assert np.median(ratios) <= 1 + SOLVER.tolerance, ratios
     assert ratios.max() <= 1.02, ratios
 
 
