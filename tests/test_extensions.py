@@ -494,7 +494,7 @@ def test_a_check_cannot_change_what_it_looks_at(report: vaeaudit.AuditReport) ->
 
 def test_what_a_check_affects_is_spoiled_by_its_full_name(report: vaeaudit.AuditReport) -> None:
     seen = Seen(severity="invalid", message="m", affects=("trace", "decoder", "mine.apart"))
-    with registered(checks=_looking(seen)):
+    with registered(scores=SCORES, checks=_looking(seen)):
         (finding,) = plugin_findings(report)
     assert (finding.name, finding.affects) == ("mine.x", ("encoder.trace", "decoder", "mine.apart"))
     assert finding.invalidates("decoder.trace")
