@@ -56,6 +56,16 @@ class Bowls:
         lower, upper = self.lower.to(self.start.dtype), self.upper.to(self.start.dtype)
         return follow(objective or self, self.start, lower, upper, weights, solver, **options)
 
+    def poisoned(self, rows: list[int], poison: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """The same, but that value and gradient of these rows are not finite."""
+
+        def objective(points: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
+            value, gradient = self(points, problem)
+            bad = torch.isin(problem, torch.tensor(rows))
+            return torch.where(bad, poison, value), torch.where(bad[:, None], poison, gradient)
+
+        return objective
+
     def ridged(self, ridge: Tensor | float, row: int) -> Tensor:
         """Minimiser of one separable row plus ridge |x|^2."""
         slopes = self.matrix[row].diagonal()

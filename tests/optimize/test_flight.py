@@ -77,13 +77,7 @@ def test_a_row_without_a_finite_start_leaves_all_its_stages_unsolved_and_harms_n
     bowls = Bowls(seed=12)
     clean = bowls.follow()
     monkeypatch.setitem(flight.IN_FLIGHT, "cpu", places)
-
-    def poisoned(points: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = bowls(points, problem)
-        bad = (problem == 0) | (problem == 5)
-        return torch.where(bad, poison, value), torch.where(bad[:, None], poison, gradient)
-
-    found = bowls.follow(objective=poisoned)
+    found = bowls.follow(objective=bowls.poisoned([0, 5], poison))
     bad = torch.isin(torch.arange(ROWS), torch.tensor([0, 5]))
     assert bool((found.reason[bad] == reason_index("not finite at the start")).all())
     assert bool((found.value[bad] == INF).all())
@@ -212,12 +206,7 @@ def test_whoever_renews_is_told_of_every_path_that_ends_and_of_no_other(times: i
 
 def test_rows_without_a_finite_start_are_said_not_to_have_converged() -> None:
     bowls = Bowls(seed=22)
-
-    def poisoned(points: Tensor, problem: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = bowls(points, problem)
-        return torch.where(problem == 4, math.nan, value), gradient
-
-    _, again = _renewed(bowls, 2, objective=poisoned)
+    _, again = _renewed(bowls, 2, objective=bowls.poisoned([4], math.nan))
     problem, _, goals, converged = (torch.cat(parts) for parts in zip(*again.told, strict=True))
     assert torch.equal(converged, problem != 4)
     assert bool((goals[problem == 4] == INF).all())

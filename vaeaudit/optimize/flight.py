@@ -150,7 +150,7 @@ class Flight:
 
     def begin(self) -> State:
         """The first rows."""
-        return self._enter(self._places)
+        return self._enter(self._places, self.memory)
 
     def look(self, state: State) -> State:
         """Write solved problems out, let their rows go on or leave, and fill the places that fall free."""
@@ -169,12 +169,12 @@ class Flight:
         vacant = torch.nonzero(state.reason == VACANT)[:, 0]
         taken = min(len(vacant), len(self._waiting))
         if taken:
-            state.put(vacant[:taken], self._enter(taken))
+            state.put(vacant[:taken], self._enter(taken, memory=0))
         running = torch.nonzero(state.reason == RUNNING)[:, 0]
         if len(running) < 0.8 * len(state.problem) or not len(running):
             state = state.select(running)
         more = min(self._places - len(state.problem), len(self._waiting))
-        return state.joined(self._enter(more)) if more > 0 else state
+        return state.joined(self._enter(more, self.memory)) if more > 0 else state
 
     def _wait_again(self, renew: Renew, state: State, ended: Tensor) -> None:
         """Paths to be followed once more go before those that wait: others may wait for what comes of them."""
@@ -183,8 +183,8 @@ class Flight:
         self.start[again] = start
         self._waiting = torch.cat([again, self._waiting])
 
-    def _enter(self, count: int) -> State:
-        """The first of those that wait."""
+    def _enter(self, count: int, memory: int) -> State:
+        """The first of those that wait, with room for so many pairs; those that take over a place have its room."""
         rows, self._waiting = self._waiting[:count], self._waiting[count:]
         zeros = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         lower, upper = self.lower[rows], self.upper[rows]
@@ -193,7 +193,7 @@ class Flight:
             problem=rows, stage=torch.zeros_like(rows), weight=self.weights[rows, 0], lower=lower, upper=upper,
             width=torch.linalg.vector_norm((upper - lower).clamp(max=1), dim=1).double(), point=point,
             value=zeros + torch.inf, gradient=torch.zeros_like(point), size=zeros, slope=zeros, total=zeros + torch.inf,
-            fresh=torch.ones_like(rows, dtype=torch.bool), curvature=Curvature.none(point, self.memory), step=zeros,
+            fresh=torch.ones_like(rows, dtype=torch.bool), curvature=Curvature.none(point, memory), step=zeros,
             damping=zeros + torch.nan, refused=torch.zeros_like(rows), settled=torch.zeros_like(rows),
             evaluations=torch.zeros_like(rows), reason=torch.full_like(rows, RUNNING),
         )  # fmt: skip
