@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vaeaudit.batches import Sizes, in_batches, micro_batched, remembering
-from vaeaudit.code_identity import code_fingerprint, libraries_behind
+from vaeaudit.code_identity import Code, read_code
 from vaeaudit.errors import AuditError, ModelError, OptionError, brief
 from vaeaudit.introspection import Found, copied, find
 from vaeaudit.latent import SCALES, Layout, Posterior, Scale, read_output_std, read_posterior, read_reconstruction
@@ -319,11 +319,11 @@ class Autoencoder:
         It changes when a method, a helper or a constant that they use changes; not with comments,
         docstrings, unrelated lines, or the file that the code stands in.
         """
-        return code_fingerprint(*self.modules, self.encoder, self.decoder)
+        return self.read_code().fingerprint
 
-    def libraries(self) -> dict[str, str]:
-        """Versions of the libraries that the model's classes and functions come from, by name."""
-        return libraries_behind(*self.modules, self.encoder, self.decoder)
+    def read_code(self) -> Code:
+        """The user's code behind encoder and decoder, and the libraries that it comes from."""
+        return read_code(*self.modules, self.encoder, self.decoder)
 
 
 def _heads(posterior: Posterior) -> tuple[Tensor, ...]:

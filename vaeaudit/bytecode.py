@@ -14,12 +14,11 @@ def instructions(code: types.CodeType) -> list[Any]:
     Constants count by value and not by their index, so that a docstring, which nothing loads, leaves
     no trace; neither do line numbers, file names and comments.
     """
-    operations = [(i.opname, _constant(i.argval)) for i in dis.get_instructions(code)]
+    operations = [(name, _constant(argument)) for name, argument in _operations(code)]
     arguments = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames)
     return [operations, arguments, code.co_freevars, getattr(code, "co_exceptiontable", b"")]
 
 
-@functools.lru_cache(maxsize=4096)
 def global_names(code: types.CodeType) -> tuple[str, ...]:
     """Names that a function and the functions inside it look up as globals; attributes are no such names."""
     return tuple(sorted(_taken(code, frozenset({"LOAD_GLOBAL", "LOAD_NAME"}))))
@@ -45,8 +44,14 @@ def attributes_written(code: types.CodeType) -> frozenset[str]:
 @functools.lru_cache(maxsize=4096)
 def _taken(code: types.CodeType, operations: frozenset[str]) -> frozenset[str]:
     """Names that some operations take."""
-    own = frozenset(str(i.argval) for i in dis.get_instructions(code) if i.opname in operations)
+    own = frozenset(str(argument) for name, argument in _operations(code) if name in operations)
     return own.union(*(_taken(part, operations) for part in _inner(code)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _operations(code: types.CodeType) -> tuple[tuple[str, Any], ...]:
+    """Each instruction's name and what it takes."""
+    return tuple((i.opname, i.argval) for i in dis.get_instructions(code))
 
 
 def _inner(code: types.CodeType) -> list[types.CodeType]:

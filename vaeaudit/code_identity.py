@@ -24,26 +24,28 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _MOST_PARTS = 20_000
 
 
-def code_fingerprint(*objects: Any) -> str:
-    """SHA-256 of the user's code behind modules, functions, methods, partials and objects.
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """The user's code behind modules, functions, methods, partials and objects.
 
-    Read are the instructions of every method of their classes and of every function these call by a
-    global name, with the constants, defaults, closures and settings that enter. Line numbers, file
-    names, comments, docstrings and the module that a class stands in leave no trace; values that
-    the code itself overwrites, and weights, do not count.
+    Attributes:
+        fingerprint: SHA-256 of what it computes. Read are the instructions of every method of their classes and of every
+            function these call by a global name, with the constants, defaults, closures and settings that enter. Line
+            numbers, file names, comments, docstrings and the module that a class stands in leave no trace; values that
+            the code itself overwrites, and weights, do not count.
+        libraries: versions of the `LIBRARIES` that it comes from and uses, by name.
     """
-    digest = hashlib.sha256()
-    for tokens in _Reading(list(objects)).all_tokens():
+
+    fingerprint: str
+    libraries: dict[str, str]
+
+
+def read_code(*objects: Any) -> Code:
+    """Read the code behind objects."""
+    reading, digest = _Reading(list(objects)), hashlib.sha256()
+    for tokens in reading.all_tokens():
         digest.update(repr(tokens).encode())
-    return digest.hexdigest()
-
-
-def libraries_behind(*objects: Any) -> dict[str, str]:
-    """Versions of the `LIBRARIES` that modules, functions and objects come from, by name."""
-    reading = _Reading(list(objects))
-    for _ in reading.all_tokens():
-        pass
-    return {name: version(name) for name in sorted(reading.libraries)}
+    return Code(fingerprint=digest.hexdigest(), libraries={name: version(name) for name in sorted(reading.libraries)})
 
 
 def version(package: str) -> str:

@@ -188,10 +188,10 @@ class Extensions:
 
     def versions(self) -> dict[str, str]:
         """What identifies the plugins: their packages' versions, and their code, which may change under one version."""
-        from vaeaudit.code_identity import code_fingerprint
+        from vaeaudit.code_identity import read_code
 
         return {
-            f"plugin {name}": f"{plugin.distribution}, code {code_fingerprint(*self._functions(plugin))[:16]}"
+            f"plugin {name}": f"{plugin.distribution}, code {read_code(*self._functions(plugin)).fingerprint[:16]}"
             for name, plugin in sorted(self.plugins.items())
         }
 

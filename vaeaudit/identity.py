@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vaeaudit import extensions
 from vaeaudit.attacks import Penalty, Strengths
 from vaeaudit.autoencoder import Autoencoder, Precision
-from vaeaudit.code_identity import version
+from vaeaudit.code_identity import Code, version
 from vaeaudit.data import Images
 from vaeaudit.spec import Spec
 
@@ -42,38 +42,35 @@ def _plain_setting(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, str)) else np.asarray(value).tolist()
 
 
-def versions_of(subject: Autoencoder) -> dict[str, str]:
+def versions_beside(code: Code) -> dict[str, str]:
     """Versions of what computes the figures, of the plugins, and of the libraries that the model comes from."""
     return {
-        **extensions.active().versions(), **subject.libraries(), "vaeaudit": version("vaeaudit"), "torch": str(torch.__version__), "numpy": np.__version__,
+        **extensions.active().versions(), **code.libraries, "vaeaudit": version("vaeaudit"), "torch": str(torch.__version__), "numpy": np.__version__,
         "scipy": version("scipy"), "python": platform.python_version(),
     }  # fmt: skip
 
 
-def arithmetic_of(subject: Autoencoder, device: torch.device) -> dict[str, str]:
-    """Precision of the weights and kind of device: what figures may be compared across."""
-    return {"dtype": str(subject.dtype).removeprefix("torch."), "device_type": device.type}
-
-
-def environment_of(subject: Autoencoder, device: torch.device) -> dict[str, str]:
-    """Versions, and the machine that measures."""
+def environment_of(identity: dict[str, Any], device: torch.device) -> dict[str, str]:
+    """Versions and arithmetic of a `model_identity`, and the machine that measures."""
     cuda = device.type == "cuda"
     return {
-        **versions_of(subject), **arithmetic_of(subject, device), "platform": platform.platform(),
+        **identity["versions"], **{name: identity[name] for name in ("dtype", "device_type")}, "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if cuda else platform.machine(),
         "threads": str(torch.get_num_threads()),
     }  # fmt: skip
 
 
 def model_identity(subject: Autoencoder, device: torch.device) -> dict[str, Any]:
-    """The model by its weights and code, and what computes it.
+    """The model by its weights and code, what computes it, in which precision, and on which kind of device.
 
     "weights_known" is False where nothing was found behind the encoder or the decoder: equal
     fingerprints then do not mean equal weights.
     """
+    code = subject.read_code()
     return {
-        "weights": subject.fingerprint(), "weights_known": not subject.parts_without_weights, "code": subject.code_fingerprint(), "bounds": list(subject.bounds),
-        "scale": subject.scale, "versions": versions_of(subject), **arithmetic_of(subject, device),
+        "weights": subject.fingerprint(), "weights_known": not subject.parts_without_weights, "code": code.fingerprint, "bounds": list(subject.bounds),
+        "scale": subject.scale, "versions": versions_beside(code), "dtype": str(subject.dtype).removeprefix("torch."),
+        "device_type": device.type,
     }  # fmt: skip
 
 

@@ -23,7 +23,8 @@ LIBRARIES = (
     "pytorch_lightning", "lightning_fabric", "timm", "einops", "sklearn", "PIL",
 )  # fmt: skip
 """Packages that an environment names by version; all other code that a model uses is read."""
-NOT_OF_THE_USER = sys.stdlib_module_names | set(LIBRARIES)
+NOT_OF_THE_USER = sys.stdlib_module_names | set(LIBRARIES) | {"pytest", "_pytest", "pluggy"}
+"""Beside libraries, what pytest writes into the assertions of a test module or conftest, models in it included."""
 _DEPTH = 8
 _FOREIGN = {"torch", "numpy", "logging", builtins.__name__}
 _INSTALLED = {"site-packages", "dist-packages"}

@@ -190,7 +190,7 @@ class Plan:
 
     def _environment(self) -> dict[str, str]:
         several = {"devices": str(1 + len(self.crew))} if self.crew else {}
-        return {**environment_of(self.subject, self.device), **several}
+        return {**environment_of(self.identity, self.device), **several}
 
 
 def _of_all(report: AuditReport, ranks: Ranks) -> AuditReport:

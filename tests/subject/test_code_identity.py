@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vaeaudit import Autoencoder, zoo
-from vaeaudit.code_identity import code_fingerprint, libraries_behind
+from vaeaudit.code_identity import read_code
 
 SOURCE = """
 import functools
@@ -108,6 +108,10 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield module
     for name in made:
         del sys.modules[name]
+
+
+def fingerprint_of(part: Any) -> str:
+    return read_code(part).fingerprint
 
 
 def of(module: types.ModuleType) -> str:
@@ -204,8 +208,8 @@ def test_weights_are_no_code(make: Make) -> None:
     one, other = module.Model(), module.Model()
     with torch.no_grad():
         other.layer.weight.add_(1)
-    assert code_fingerprint(one) == code_fingerprint(other)
-    assert code_fingerprint(one) == code_fingerprint(one.double())
+    assert fingerprint_of(one) == fingerprint_of(other)
+    assert fingerprint_of(one) == fingerprint_of(one.double())
 
 
 def test_a_copy_on_another_device_is_the_same_code(make: Make) -> None:
@@ -253,12 +257,12 @@ def hooked(value: float) -> nn.Module:
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_constants_behind_functions_and_objects_count(kind: str) -> None:
     make = FUNCTIONS[kind]
-    assert code_fingerprint(make(2.0)) == code_fingerprint(make(2.0))
-    assert code_fingerprint(make(2.0)) != code_fingerprint(make(3.0))
+    assert fingerprint_of(make(2.0)) == fingerprint_of(make(2.0))
+    assert fingerprint_of(make(2.0)) != fingerprint_of(make(3.0))
 
 
 def test_builtin_functions_are_told_apart() -> None:
-    assert code_fingerprint(torch.relu) != code_fingerprint(torch.tanh)
+    assert fingerprint_of(torch.relu) != fingerprint_of(torch.tanh)
 
 
 @pytest.mark.filterwarnings("ignore")  # torch warns of its own compilers
@@ -268,8 +272,8 @@ def test_compiled_models_have_a_fingerprint_of_their_own_code(compiler: Callable
         torch.manual_seed(0)
         return compiler(nn.Sequential(nn.Linear(3, 3), nn.LeakyReLU(slope)))
 
-    assert code_fingerprint(make(0.1)) == code_fingerprint(make(0.1))
-    assert code_fingerprint(make(0.1)) != code_fingerprint(make(0.2))
+    assert fingerprint_of(make(0.1)) == fingerprint_of(make(0.1))
+    assert fingerprint_of(make(0.1)) != fingerprint_of(make(0.2))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -277,13 +281,13 @@ def test_a_compiled_function_is_read_through() -> None:
     def compiled(value: float) -> Any:
         return torch.compile(lambda x: x * value, backend="eager")
 
-    assert code_fingerprint(compiled(2.0)) == code_fingerprint(compiled(2.0)) != code_fingerprint(compiled(3.0))
+    assert fingerprint_of(compiled(2.0)) == fingerprint_of(compiled(2.0)) != fingerprint_of(compiled(3.0))
 
 
 def test_models_that_hang_together_in_a_ring_are_read_once() -> None:
     one, other = Scaled(1.0), Scaled(2.0)
     one.next, other.next = other, one  # type: ignore[attr-defined]
-    assert code_fingerprint(one) == code_fingerprint(one)
+    assert fingerprint_of(one) == fingerprint_of(one)
 
 
 def test_bundled_models_of_one_architecture_share_their_code() -> None:
@@ -294,7 +298,19 @@ def test_bundled_models_of_one_architecture_share_their_code() -> None:
 def test_libraries_that_a_model_comes_from_are_named_with_their_version() -> None:
     diffusers = pytest.importorskip("diffusers")
     model = diffusers.AutoencoderKL(block_out_channels=(4,), norm_num_groups=2, latent_channels=2)
-    found = libraries_behind(model)
+    found = read_code(model).libraries
     assert found["diffusers"] == diffusers.__version__
     assert "pythae" not in found
-    assert set(libraries_behind(nn.Linear(2, 2))) == {"torch"}
+    assert set(read_code(nn.Linear(2, 2)).libraries) == {"torch"}
+
+
+def _positive(x: Tensor) -> Tensor:
+    assert (x.sum() >= 0) == 1
+    return x
+
+
+def test_what_pytest_writes_into_assertions_is_no_code_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "@pytest_ar" in _positive.__code__.co_names
+    before = fingerprint_of(_positive)
+    monkeypatch.setattr("_pytest.assertion.util._reprcompare", lambda *_: "what every test sets anew")
+    assert fingerprint_of(_positive) == before
