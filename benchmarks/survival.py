@@ -79,7 +79,7 @@ class Model(nn.Module):
         return torch.sigmoid(latents @ self.up).view(-1, 1, {inputs} // 64, 64)
 
 def images():
-    return torch.rand(40, 1, {inputs} // 64, 64, generator=torch.Generator().manual_seed(1))
+    return torch.rand({images}, 1, {inputs} // 64, 64, generator=torch.Generator().manual_seed(1))
 """
 AUDIT = """
 model = "subject:Model"
@@ -105,12 +105,14 @@ class Size:
 
     Attributes:
         inputs: numbers in an image, a multiple of 64.
+        images: that there are.
         pairs: that are attacked.
         strengths: of the series of C.
         chunk: most rows that are measured at once; fewer than the library would take, so that there are many chunks.
     """
 
     inputs: int = 256
+    images: int = 40
     pairs: int = 24
     strengths: int = 10
     chunk: int = 4
@@ -155,7 +157,9 @@ def prepare(folder: Path, size: Size) -> None:
     """Write the model, the audit file and the test into a fresh folder."""
     folder.mkdir()
     (folder / "subject.py").write_text(
-        SUBJECT.replace("{inputs}", str(size.inputs)).replace("{chunk}", str(size.chunk))
+        SUBJECT.replace("{inputs}", str(size.inputs))
+        .replace("{images}", str(size.images))
+        .replace("{chunk}", str(size.chunk))
     )
     settings = {"pairs": size.pairs, "strengths": size.strengths}
     (folder / "audit.toml").write_text(AUDIT.format(**settings))

@@ -25,7 +25,7 @@ def survival() -> ModuleType:
 
 @pytest.mark.parametrize(("face", "kills"), [("run", 1), ("pytest", 1)])
 def test_killed_at_random_moments_nothing_is_lost_but_what_was_under_way(survival: Any, face: str, kills: int) -> None:
-    size = survival.Size(inputs=64, pairs=6, strengths=4, chunk=2)
+    size = survival.Size(inputs=64, images=12, pairs=6, strengths=4, chunk=2)
     tally = survival.stress(face, kills, seed=1, size=size)
     assert tally.said == []
     assert (tally.killed, tally.again, tally.half, tally.differ) == (kills, 0, 0, 0)
