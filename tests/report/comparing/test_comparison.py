@@ -207,6 +207,26 @@ def test_damage_of_the_same_images_is_compared_one_by_one(make_report: MakeRepor
     assert not _change(compare(old, dataclasses.replace(old, damage=others)), "damage").paired
 
 
+def _decoder(report: AuditReport, **changes: Any) -> AuditReport:
+    assert report.decoder is not None
+    return dataclasses.replace(report, decoder=dataclasses.replace(report.decoder, **changes))
+
+
+def test_spectra_of_the_same_images_are_compared_one_by_one(make_report: MakeReport) -> None:
+    old = make_report()
+    assert old.decoder is not None
+    stretched = {name: 1.01 * values for name, values in old.decoder.per_image.items()}
+    new = _decoder(old, per_image=stretched)
+    change = _change(compare(old, new), "decoder.spectral_radius")
+    assert (change.paired, change.outcome) == (True, "worse")
+    assert change.difference == pytest.approx(0.01 * np.median(old.decoder.per_image["spectral_radius"]))
+    others = _change(compare(old, _decoder(new, images=old.decoder.images + 1)), "decoder.spectral_radius")
+    assert not others.paired
+    unresolved = compare(old, _decoder(new, resolved=np.arange(len(old.decoder.images)) > 0))
+    assert not _change(unresolved, "decoder.condition_number").paired
+    assert _change(unresolved, "decoder.spectral_radius").paired
+
+
 def test_p_values_are_corrected_for_every_score_of_every_comparison(make_report: MakeReport) -> None:
     reports = [make_report(), make_report(shift=0.01, seed=1), make_report(shift=0.05, seed=2)]
     comparisons = compare_all(reports)

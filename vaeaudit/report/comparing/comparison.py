@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from vaeaudit.errors import OptionError
 from vaeaudit.report.comparing.differences import SIGNIFICANT, corrected, difference_of, p_value, paired_change
 from vaeaudit.report.damage import SCORES as DAMAGE_SCORES
+from vaeaudit.report.geometry import PER_IMAGE
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.words import is_a_bound, label, number, setting, trusted
+from vaeaudit.score_names import ROOMS
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 
 MOST = 12
 """Reports that are compared at once."""
 Outcome = Literal["better", "worse", "different", "no clear difference", "not comparable"]
-PAIRED, PAIRED_IMAGES = ("hinge", "auddc", "reach"), DAMAGE_SCORES
-"""Scores with one figure a pair, or an image, which the same pairs or images allow to be compared one by one."""
+PAIRED = ("hinge", "auddc", "reach")
+"""Scores with one figure a pair, which the same pairs allow to be compared one by one."""
 FROM_MEANS = ("encoder.condition_number", "encoder.active_units")
 """Scores of the posterior's mean alone, the same whatever the encoder's metric (definitions D8, D9)."""
 
@@ -196,7 +198,8 @@ def _paired_values(
     name: str, old: AuditReport, new: AuditReport
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """The figures of the pairs or images that both reports measured; None if they cannot be compared one by one."""
-    if name in PAIRED_IMAGES:
+    room, _, score = name.rpartition(".")
+    if name in DAMAGE_SCORES or (room in ROOMS and score in PER_IMAGE):
         return _paired_images(name, old, new)
     if name not in PAIRED or not _same_pairs(old, new):
         return None
@@ -213,7 +216,8 @@ def _paired_images(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     before, after = old.sample(name), new.sample(name)
     same = old.provenance.data == new.provenance.data and np.array_equal(before.originals, after.originals)
-    return (before.values, after.values) if same and len(before.values) >= SMALLEST_SAMPLE else None
+    exact = all(sample.upper is None or np.isfinite(sample.upper).all() for sample in (before, after))
+    return (before.values, after.values) if same and exact and len(before.values) >= SMALLEST_SAMPLE else None
 
 
 def _caveats(old: AuditReport, new: AuditReport, changes: tuple[Change, ...]) -> Iterator[str]:
