@@ -24,8 +24,9 @@ SELECTION = (
     "tests/test_cli.py",
 )
 """Tests of an installed sdist: models of other libraries, numerics, pages, bundled files, an audit, the command line."""
-OLD_TORCH = ("-W", "ignore::vaeaudit.errors.FallbackWarning")
-"""torch 2.5 cannot batch all that a diffusers model computes, and says that it takes a slower way to the same figures."""
+OLD_TORCH = ("-W", "ignore::vaeaudit.errors.FallbackWarning", "-W", "ignore:You are using:FutureWarning")
+"""torch 2.5 cannot batch all that a diffusers model computes, and says that it takes a slower way to the same figures; and it
+warns of `torch.load` as pythae calls it."""
 
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"

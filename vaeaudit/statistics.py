@@ -90,7 +90,7 @@ def estimate(
     # sums round alike only in one order
     lower = np.sort(values[kept])
     n = int(lower.size)
-    value = float(np.median(lower) if statistic == "median" else np.mean(lower)) if n else math.nan
+    value = float(np.median(lower) if statistic == "median" else _mean(lower)) if n else math.nan
     low, high = _interval(lower, statistic)
     if upper is not None:
         high = _interval(np.sort(upper[kept]), statistic)[1]
@@ -98,6 +98,11 @@ def estimate(
         value=value, low=low, high=high, n=n, unit=unit,
         higher_is_better=higher_is_better, statistic=statistic,
     )  # fmt: skip
+
+
+def _mean(ordered: NDArray[np.float64]) -> float:
+    """The mean, which rounding takes out of the range of values that are all but equal."""
+    return float(np.clip(np.mean(ordered), ordered[0], ordered[-1]))
 
 
 def _interval(ordered: NDArray[np.float64], statistic: str) -> tuple[float, float]:

@@ -56,6 +56,14 @@ def test_an_estimate_lies_between_the_bounds_that_verdicts_use_at_97_5_percent()
     assert outer[0] < median.low < median.high < outer[1], "interpolated inwards"
 
 
+@pytest.mark.parametrize("statistic", ["median", "mean"])
+@pytest.mark.parametrize("value", [0.1, 0.3, 1e-5, 7.7])
+def test_an_interval_holds_its_value_where_all_values_are_equal(statistic: Any, value: float) -> None:
+    for n in range(SMALLEST_SAMPLE, 30):
+        found = estimate(np.full(n, value), statistic=statistic)
+        assert found.low <= found.value <= found.high
+
+
 def test_nothing_is_drawn_from_the_global_random_state() -> None:
     np.random.seed(0)
     before = np.random.get_state()[1].copy()
