@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,14 @@ _PATIENCE = 600.0
 _LOG = "rows.log"
 _HEADER = "| face | killed | at start / measuring / end | runs | measured again | most lost | half files | differ |"
 SUBJECT = """
-import hashlib, os
+import dataclasses, hashlib, os
 from pathlib import Path
 import torch
 from torch import nn
+from vaeaudit import spec
 from vaeaudit.checkpoint import Checkpoint
+
+spec.PRESETS["quick"] = dataclasses.replace(spec.PRESETS["quick"], **{quick})
 
 LOG = Path(__file__).parent / "rows.log"
 
@@ -109,6 +113,7 @@ class Size:
         pairs: that are attacked.
         strengths: of the series of C.
         chunk: most rows that are measured at once; fewer than the library would take, so that there are many chunks.
+        quick: settings of the preset `quick` that are other than usual.
     """
 
     inputs: int = 256
@@ -116,6 +121,7 @@ class Size:
     pairs: int = 24
     strengths: int = 10
     chunk: int = 4
+    quick: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -160,6 +166,7 @@ def prepare(folder: Path, size: Size) -> None:
         SUBJECT.replace("{inputs}", str(size.inputs))
         .replace("{images}", str(size.images))
         .replace("{chunk}", str(size.chunk))
+        .replace("{quick}", repr(dict(size.quick)))
     )
     settings = {"pairs": size.pairs, "strengths": size.strengths}
     (folder / "audit.toml").write_text(AUDIT.format(**settings))

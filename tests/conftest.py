@@ -35,6 +35,12 @@ def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
 
+@pytest.fixture
+def plain_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are saved with a page of one line: drawing its charts takes most of a second, and is tested where they are made."""
+    monkeypatch.setattr("vaeaudit.report.pages.html.render", lambda report: f"<!DOCTYPE html> {report.name}")
+
+
 @pytest.fixture(scope="session")
 def linear() -> ModuleType:
     """`tests/linear.py`: autoencoders whose attacks and spectra are known in closed form."""

@@ -181,7 +181,7 @@ def test_a_plan_that_affords_all_says_nothing_of_it() -> None:
 
 def test_images_of_512_pixels_are_probed_and_differentiated_one_at_a_time() -> None:
     model = Blurred(most=2)
-    plan = vaeaudit.plan(_wrapped(model), _images(512), "quick", 2, strengths=4)
+    plan = vaeaudit.plan(_wrapped(model), _images(512, count=2), "quick", 2, strengths=4)
     images = plan.data.pixels
     goal = LatentGoal(
         autoencoder=plan.subject, originals=images, posteriors=plan.subject.posteriors(images.flip(0)),

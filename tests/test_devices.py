@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import vaeaudit
-from vaeaudit import AuditReport, Autoencoder
+from vaeaudit import AuditReport, Autoencoder, spec
 from vaeaudit.commands import audit_options
 from vaeaudit.commands.parser import argument_parser
 from vaeaudit.errors import ModelError, OptionError
@@ -26,6 +26,16 @@ from vaeaudit.places import places_named
 
 PAIRS = 6
 OPTIONS: dict[str, Any] = {"preset": "quick", "pairs": PAIRS, "strengths": 6}
+SHORT = dataclasses.replace(
+    spec.PRESETS["quick"], pairs=4, strengths=6, samples=4, spectra=4, damaged=4, damage_steps=5, second_looks=1,
+    queries=8,
+)  # fmt: skip
+"""The quick preset with less of what a single device does."""
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(spec.PRESETS, "quick", SHORT)
 
 
 class VAE(nn.Module):

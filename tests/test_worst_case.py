@@ -23,8 +23,9 @@ OPTIONS: dict[str, Any] = {"preset": "quick", "pairs": 6, "strengths": [0.1, 1.0
 STRIPES = torch.zeros(2, 1, 16, 16)
 STRIPES[0, :, ::2], STRIPES[1, :, :, ::2] = 0.8, 0.8
 QUICK = dataclasses.replace(
-    spec.PRESETS["quick"], pairs=6, family=6, family_steps=10, family_restarts=1, queries=48, second_looks=1, spectra=4
-)
+    spec.PRESETS["quick"], pairs=6, family=6, family_steps=6, family_restarts=1, queries=16, second_looks=1, spectra=4,
+    damaged=6, damage_steps=8, certified=1,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -33,15 +34,19 @@ def family(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(spec.PRESETS, "quick", QUICK)
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two attacks of each kind, for what does not depend on which."""
+def _only_two_of_each_kind(patch: pytest.MonkeyPatch) -> None:
     for kind, names in (
         ("UNTARGETED", ("maximum_damage", "latent_kl")),
         ("TARGETED_IN_BALL", ("target_output", "target_kl")),
     ):
         everything = getattr(attacks, kind)
-        monkeypatch.setattr(attacks.family, kind, {name: everything[name] for name in names})
+        patch.setattr(attacks.family, kind, {name: everything[name] for name in names})
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two attacks of each kind, for what does not depend on which."""
+    _only_two_of_each_kind(monkeypatch)
 
 
 class Bent(torch.nn.Module):
@@ -76,6 +81,15 @@ def audited(**options: Any) -> AuditReport:
 def report() -> AuditReport:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(spec.PRESETS, "quick", QUICK)
+        return audited()
+
+
+@pytest.fixture(scope="module")
+def brief() -> AuditReport:
+    """With few attacks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(spec.PRESETS, "quick", QUICK)
+        _only_two_of_each_kind(patch)
         return audited()
 
 
@@ -119,7 +133,7 @@ def test_every_attack_by_name_is_the_library_attack_itself(report: AuditReport) 
     images = pictures()[0][torch.from_numpy(worst.damage.originals)]
     for name in ("maximum_damage", "latent_kl"):
         alone = attacks.UNTARGETED[name](
-            ae, images, worst.damage.radii.tolist(), "l2", steps=10, restarts=1, seed=0, starts=None
+            ae, images, worst.damage.radii.tolist(), "l2", steps=QUICK.family_steps, restarts=1, seed=0, starts=None
         )
         figures = worst.damage.figures[worst.damage.attacks.index(name)]
         np.testing.assert_allclose(alone.displacement.numpy(), figures, rtol=1e-5)
@@ -168,7 +182,7 @@ def test_a_report_survives_saving_and_loading(report: AuditReport, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("few")
-def test_an_interrupted_family_goes_on_without_what_it_has(tmp_path: Path) -> None:
+def test_an_interrupted_family_goes_on_without_what_it_has(brief: AuditReport, tmp_path: Path) -> None:
     def interrupt(measurement: str, finished: int, total: int) -> None:
         if measurement == "all targeted attacks, l2":
             raise KeyboardInterrupt
@@ -178,9 +192,7 @@ def test_an_interrupted_family_goes_on_without_what_it_has(tmp_path: Path) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worst_case, "_attacked", lambda *_, **__: pytest.fail("what was finished is attacked again"))
         resumed = audited(checkpoint=tmp_path)
-    for ours, theirs in zip(
-        worst_of(resumed).families().values(), worst_of(audited()).families().values(), strict=True
-    ):
+    for ours, theirs in zip(worst_of(resumed).families().values(), worst_of(brief).families().values(), strict=True):
         np.testing.assert_array_equal(ours.figures, theirs.figures)
 
 
@@ -236,11 +248,12 @@ def test_a_much_stronger_attack_of_the_family_spoils_the_headline(
 
 
 @pytest.mark.usefixtures("few")
-def test_pairs_in_another_order_and_company_have_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    report = audited()
+def test_pairs_in_another_order_and_company_have_the_same_figures(
+    brief: AuditReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worst_case, "IMAGES_AT_ONCE", 2)
-    pairs = list(zip(report.curves.originals.tolist(), report.curves.targets.tolist(), strict=True))[::-1]
-    other, here = worst_of(audited(pairs=pairs)), worst_of(report)
+    pairs = list(zip(brief.curves.originals.tolist(), brief.curves.targets.tolist(), strict=True))[::-1]
+    other, here = worst_of(audited(pairs=pairs)), worst_of(brief)
     np.testing.assert_allclose(other.gap.figures[:, ::-1], here.gap.figures, rtol=1e-4, atol=1e-5)
     shared, there, ours = np.intersect1d(other.damage.originals, here.damage.originals, return_indices=True)
     assert len(shared) >= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import subprocess
 import sys
@@ -14,9 +15,13 @@ import torch
 from torch import Tensor, nn
 
 import vaeaudit
-from vaeaudit import Autoencoder, OptionError, wrap
+from vaeaudit import Autoencoder, OptionError, spec, wrap
 
 PAIRS = 6
+SHORT = dataclasses.replace(
+    spec.PRESETS["quick"], damaged=4, damage_steps=5, spectra=4, second_looks=1, queries=8, evaluations=100
+)
+"""Every measurement of the quick preset, on fewer images and in fewer steps."""
 STEPS = 60
 EVENT = (1, 6, 6)
 REASON = "the test extra `adapters` is not installed"
@@ -210,7 +215,8 @@ def test_pythae_posteriors_are_pythaes() -> None:
     torch.testing.assert_close(posterior.std, model.encoder(x).log_covariance.mul(0.5).exp())
 
 
-def test_a_model_is_audited_and_left_as_it_was(kind: str) -> None:
+def test_a_model_is_audited_and_left_as_it_was(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(spec.PRESETS, "quick", SHORT)
     model = _made(kind)
     ae = wrap(model)
     inputs = _inputs(ae, kind)

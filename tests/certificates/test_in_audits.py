@@ -21,8 +21,8 @@ from vaeaudit.report.model import AuditReport, load
 from vaeaudit.spec import PRESETS
 
 SMALL = dataclasses.replace(
-    PRESETS["quick"], pairs=6, strengths=5, between=0, extensions=0, samples=4, images=16, spectra=4, damaged=6,
-    damage_steps=8, second_looks=2, queries=8, certified=6, certified_balls=2, certified_through="budgets", certificate_work=10**11,
+    PRESETS["quick"], pairs=6, strengths=4, between=0, extensions=0, samples=4, images=16, spectra=4, damaged=6,
+    damage_steps=8, second_looks=1, queries=4, certified=6, certified_balls=2, certified_through="budgets", certificate_work=10**11,
 )  # fmt: skip
 SLACK = 1 + 1e-9
 

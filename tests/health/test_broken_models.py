@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import ModuleType
 from typing import Any
 
@@ -11,16 +12,23 @@ import torch
 from torch import nn
 
 import vaeaudit
-from vaeaudit import at_least, at_most, audit, health, wrap, zoo
+from vaeaudit import at_least, at_most, audit, health, plan, spec, wrap, zoo
 from vaeaudit.report.pages.html import render
 
 PAIRS, STRENGTHS = 3, 6
+SHORT = dataclasses.replace(spec.PRESETS["quick"], samples=4, spectra=4, damaged=6, damage_steps=20, certified=1)
+"""The quick preset with all of its second looks, and less of what they do not look at."""
 BARS: dict[str, Any] = {
     "hinge": at_least(0.0001),
     "auddc": at_least(0.0001),
     "damage": at_most(1e6),
     "damage_gain": at_most(1e6),
 }
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(spec.PRESETS, "quick", SHORT)
 
 
 def _audited(model: nn.Module, broken: ModuleType, **options: Any) -> vaeaudit.AuditReport:
@@ -110,8 +118,6 @@ def test_a_suppressed_finding_is_told_and_invalidates_nothing(broken: ModuleType
 
 
 def test_a_second_look_does_not_depend_on_how_many_pairs_come_with_it(broken: ModuleType) -> None:
-    from vaeaudit import plan
-
     model = broken.BROKEN["compression"].breaks(broken.small_model())
     planned = plan(wrap(model.eval(), bounds=(0, 1)), broken.small_images(), "quick", 2, strengths=4, most_pairs=4)
     few, more = planned.report(2), planned.report(4)

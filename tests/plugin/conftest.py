@@ -12,8 +12,14 @@ from typing import Any
 
 import pytest
 
-import vaeaudit.report.pages.html  # noqa: F401 - a run in this process forgets what it imports, and matplotlib loads only once
-
+LOADED = (
+    "vaeaudit.report.pages.html", "vaeaudit.report.exports.github", "matplotlib.backends.backend_svg", "filelock",
+    "vaeaudit.config", "vaeaudit.spec", "pytest_vaeaudit.audit_files", "pytest_vaeaudit.audited", "pytest_vaeaudit.fixture",
+    "pytest_vaeaudit.measuring", "pytest_vaeaudit.summary",
+)  # fmt: skip
+"""Imported before any run in this process, because pytester unloads what a test was the first to import."""
+for module in LOADED:
+    importlib.import_module(module)
 CONFTEST = """
 import json
 import sys
@@ -46,8 +52,6 @@ from stand_in import MASKED, Model
 """
 QUIETER = ("-p", "no:hypothesispytest")
 """Hypothesis' plugin would import the whole of Hypothesis at the end of every run."""
-LOADED = ("vaeaudit.report.pages.html", "matplotlib.backends.backend_svg", "filelock")
-"""Imported before a run in this process, because pytester unloads what the run was the first to import."""
 
 
 @dataclass
@@ -90,13 +94,11 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project whose audits are drawn by `stand_in.py`; no CI, 80 columns."""
+def project(pytester: pytest.Pytester, plain_pages: None, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose audits are drawn by `stand_in.py`; no CI, 80 columns, pages without pictures."""
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    for module in LOADED:
-        importlib.import_module(module)
     project = Project(pytester)
     project.set_model()
     pytester.makeconftest(CONFTEST.format(folder=str(Path(__file__).parent)))

@@ -228,24 +228,3 @@ def test_verdicts_of_audit_files_are_reported_like_those_of_tests(files: Any) ->
         "audit_release.toml::decoder.trace": "FAIL",
     }
     assert (files.pytester.path / "junit.xml").read_text().count('name="vaeaudit.') == 3
-
-
-def test_a_real_model_is_audited_by_its_file(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (project.pytester.path / "conftest.py").unlink()
-    write(
-        project,
-        """
-        model = "zoo:mnist-vae"
-        data = "zoo:mnist-vae"
-        preset = "quick"
-        pairs = 8
-        strengths = 6
-        [thresholds]
-        hinge = { at_least = 0.01 }
-        auddc = { at_least = 0.9 }
-        """,
-    )
-    result = project.run_apart()
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["auddc 0.* < 0.9* FAIL (95 %, * pairs)", "hinge 0.* >= 0.01* PASS (95 %, * pairs)"])

@@ -22,12 +22,6 @@ HALVES = (0.1, 0.5) * 12
 """Twenty-four hinges that leave a bar of 0.3 open."""
 
 
-@pytest.fixture(autouse=True)
-def _pages_without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take most of the time, and are tested where they are made."""
-    monkeypatch.setattr(html, "render", lambda report: f"<!DOCTYPE html> {report.name}")
-
-
 def a_test(body: str) -> str:
     """A file with one test."""
     return "def test_it(vae_audit, robust, fragile):\n" + "".join(f"    {line}\n" for line in body.strip().splitlines())

@@ -37,6 +37,19 @@ def test_dies(vae_audit, model):
     os._exit(0)
 """
 
+PAGES = """
+import types
+sys.modules["vaeaudit.report.pages.html"] = types.SimpleNamespace(render=lambda report: f"<!DOCTYPE html> {report.name}")
+"""
+
+
+@pytest.fixture
+def project(project: Any) -> Any:
+    """The project, whose workers draw no pictures either."""
+    conftest = project.pytester.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + PAGES)
+    return project
+
 
 def summary(project: Any, *arguments: str) -> Any:
     """The summary of a session, without what may differ: where reports lie, and what was measured earlier."""

@@ -19,7 +19,7 @@ def kuzina2022(
     Args:
         ae: gives the bounds.
         x: one image without a batch axis.
-        damage: D(q(z|input), q(z|x)) of one input.
+        damage: D(q(z|input), q(z|x)) of each of several inputs, `(runs,)`.
         radius: of the ball.
         steps: of each run.
         restarts: runs.
@@ -27,18 +27,19 @@ def kuzina2022(
     """
     generator = torch.Generator().manual_seed(seed)
     low, high = max(ae.bounds[0], float(x.min())), min(ae.bounds[1], float(x.max()))
+    noise = 0.2 * torch.randn(restarts, *x.shape, generator=generator, dtype=x.dtype)
+    runs = [start.clamp(-radius, radius).requires_grad_() for start in noise]
+    optimisers = [torch.optim.SGD([d], lr=1.0) for d in runs]
+    schedules = [torch.optim.lr_scheduler.ReduceLROnPlateau(one, patience=20) for one in optimisers]
     best = 0.0
-    for _ in range(restarts):
-        d = (0.2 * torch.randn(x.shape, generator=generator, dtype=x.dtype)).clamp(-radius, radius).requires_grad_()
-        optimiser = torch.optim.SGD([d], lr=1.0)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=20)
-        for _ in range(steps):
-            optimiser.zero_grad()
-            loss = -damage((x + d).clamp(low, high))
-            loss.backward()
-            best = max(best, -loss.item())
+    for _ in range(steps):
+        losses = -damage((x + torch.stack(runs)).clamp(low, high))
+        losses.sum().backward()
+        best = max(best, -losses.min().item())
+        for d, optimiser, schedule, loss in zip(runs, optimisers, schedules, losses.tolist(), strict=True):
             optimiser.step()
-            schedule.step(loss.item())
+            optimiser.zero_grad()
+            schedule.step(loss)
             d.data.clamp_(-radius, radius)
     return best, restarts * steps
 

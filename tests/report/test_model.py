@@ -19,6 +19,8 @@ from vaeaudit.verdict import at_least, at_most
 
 from .conftest import INVALID, NO_FIGURE, MakeReport
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 
 def _refuse(constant: str) -> None:
     raise AssertionError(f"not strict JSON: {constant}")
@@ -89,9 +91,10 @@ def test_without_its_arrays_a_report_loads_without_pictures(make_report: MakeRep
 
 def test_saving_leaves_three_files_and_nothing_else(make_report: MakeReport, tmp_path: Path) -> None:
     make_report().save(tmp_path)
-    make_report(pairs=10).save(tmp_path)
+    make_report(name="later", pairs=10).save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["arrays.npz", "report.html", "report.json"]
     assert len(load(tmp_path).curves.hinge) == 10
+    assert "later" in (tmp_path / "report.html").read_text()
 
 
 def test_a_write_that_fails_keeps_the_old_file_and_no_scraps(tmp_path: Path) -> None:

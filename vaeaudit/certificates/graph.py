@@ -179,6 +179,11 @@ def _check_agreement(model: Callable[[Tensor], Any], graph: fx.GraphModule, rows
 class _Runner(fx.Interpreter):
     """Runs a graph in float64, whatever precision the code asks for on its way."""
 
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph)
+        # to log where a step stood that cannot be read, torch would import its compiler
+        self.extra_traceback = False
+
     def run_node(self, n: fx.Node) -> Any:
         if n.op in ("call_function", "call_method") and n.target in PASSES:
             return self.fetch_args_kwargs_from_env(n)[0][0]

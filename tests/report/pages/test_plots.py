@@ -174,3 +174,14 @@ def test_open_damage_intervals_leave_the_means_standing(make_report: MakeReport)
     assert "mean" in _words(svg)
     assert "nan" not in str(svg).lower()
     assert "inf" not in re.sub(r"<text.*?</text>", "", str(svg), flags=re.DOTALL).lower()
+
+
+def test_rounding_between_a_value_and_its_interval_is_drawn_as_none(make_report: MakeReport) -> None:
+    report = make_report()
+    assert report.damage is not None
+    above = [
+        dataclasses.replace(e, low=e.value, high=e.value, value=float(np.nextafter(e.value, np.inf)))
+        for e in report.damage.estimates
+    ]
+    found = dataclasses.replace(report, damage=dataclasses.replace(report.damage, estimates=tuple(above)))
+    assert "mean" in _words(plots.damage(found))

@@ -210,10 +210,11 @@ def _each_image(axes: Axes, measured: Damage) -> None:
 
 
 def ends(estimates: tuple[Estimate, ...]) -> tuple[Floats, Floats, Floats]:
-    """Values with the ends of their intervals; NaN where an end is open."""
+    """Values with the ends of their intervals, which hold them to the last bit; NaN where an end is open."""
     table = np.array([(e.value, e.low, e.high) for e in estimates], dtype=np.float64)
     table[~np.isfinite(table).all(axis=1), 1:] = np.nan
-    return table[:, 0], table[:, 1], table[:, 2]
+    value, low, high = table.T
+    return value, np.minimum(low, value), np.maximum(high, value)
 
 
 def _evenly(items: NDArray[np.int64], most: int) -> NDArray[np.int64]:
