@@ -96,5 +96,6 @@ def checksum(file: Path) -> str:
 
 
 def run_tests(session: nox.Session, *arguments: str) -> None:
-    """Pytest, with what follows `--` on the command line."""
+    """Pytest, with what follows `--` on the command line; a test installs the example plugin with pip."""
+    session.install("pip")
     session.run("pytest", "-p", "no:cacheprovider", *arguments, *session.posargs)

@@ -31,6 +31,8 @@ _SAMPLED = 16
 _NUMBERS_A_POSITION = 16
 """That drawing one takes."""
 _HALF = 16
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""Kinds of as many bytes as those that torch 2.5 cannot pick rows of."""
 _MOST_EMPTY = 1000
 """Batches without an image that a DataLoader may give in a row."""
 _LABEL_KEYS = ("label", "labels", "target", "targets", "y")
@@ -142,7 +144,12 @@ def _dense(images: Array) -> Array:
 
 def _rows(images: Array, index: Integers) -> Array:
     """Some of the images; no others are copied or converted."""
-    return images[torch.from_numpy(index).to(images.device)] if isinstance(images, Tensor) else images[index]
+    if not isinstance(images, Tensor):
+        return images[index]
+    places = torch.from_numpy(index).to(images.device)
+    if images.dtype in _SIGNED:
+        return images.view(_SIGNED[images.dtype])[places].view(images.dtype)
+    return images[places]
 
 
 def _labels_of(images: Array, value: Any, index: Integers) -> Integers:

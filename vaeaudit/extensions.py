@@ -210,11 +210,12 @@ class Extensions:
             raise OptionError(f"{self.plugins[name]} goes by the same name; uninstall one of the two")
 
     def _enter(self, module: object, name: str) -> None:
-        self._manager.register(module, name)
         try:
+            self._manager.register(module, name)
             self._manager.check_pending()
-        except pluggy.PluginValidationError:
-            self._manager.unregister(name=name)
+        except pluggy.PluginValidationError:  # after which pluggy 1.5 still knows the name
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
             raise
 
     def _hook(self, registered: str, hook: str) -> pluggy.HookCaller:

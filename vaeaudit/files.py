@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 import secrets
@@ -81,7 +82,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], *, compressed: 
             raise ValueError(f"{name} expects numbers or text, got objects ({array.dtype}); name a dtype for it")
     # numpy 2.1 takes `allow_pickle` for the name of one more array
     save: Callable[..., None] = np.savez_compressed if compressed else np.savez
-    write_atomically(path, lambda file: save(file, **arrays))
+    packed = io.BytesIO()  # an archive that a full disk cuts short would complain once more when it is forgotten
+    save(packed, **arrays)
+    write_atomically(path, lambda file: file.write(packed.getbuffer()))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 
 def _of_recurrence(inputs: Tensor, *further: Any, **_: Any) -> int:
@@ -19,10 +19,17 @@ def _of_recurrence(inputs: Tensor, *further: Any, **_: Any) -> int:
     return 2 * steps * sum(int(one.numel()) for one in candidates if one.ndim == 2)
 
 
-_RECURRENT: Mapping[str, Callable[..., int]] = {
+def _of_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    """Operations of the two products of scaled dot-product attention."""
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+
+
+_OURS: Mapping[str, Callable[..., int]] = {
     "aten::mkldnn_rnn_layer": _of_recurrence, "aten::_cudnn_rnn": _of_recurrence,
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _of_attention,
 }  # fmt: skip
-"""What torch has no formula for, while it has one for the products into which other machines split it."""
+"""What torch has no formula for (of attention on a CPU: before 2.6), while it has one for the products into which other
+machines split it."""
 
 
 @contextlib.contextmanager
@@ -65,7 +72,7 @@ class Counting(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count it."""
         kwargs = kwargs or {}
-        formula = _RECURRENT.get(func.name()) or flop_registry.get(func._overloadpacket)
+        formula = _OURS.get(func.name()) or flop_registry.get(func._overloadpacket)
         if formula is None:
             with self:  # in inference mode layers arrive whole, and it is their parts that have formulas
                 parts = func.decompose(*args, **kwargs)

