@@ -220,4 +220,5 @@ def ends(estimates: tuple[Estimate, ...]) -> tuple[Floats, Floats, Floats]:
 def _evenly(items: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     if items.size <= most:
         return items
-    return items[np.linspace(0, items.size - 1, most).round().astype(np.int64)]
+    taken: NDArray[np.int64] = items[np.linspace(0, items.size - 1, most).round().astype(np.int64)]
+    return taken
