@@ -185,7 +185,7 @@ def _check_order(case: Case, found: TargetedAttack, sizes: Tensor) -> None:
     assert bool((sizes.diff(dim=1) <= excess / found.strengths.diff()).all())
 
 
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(case=cases())
 @example(case=Case(encoder="dead", pairs=("no gradient",), strengths=(0.0, 1e-3, 0.1)))
 @example(case=Case(pairs=("equal",), strengths=(0.0, 1e12), penalty="l2", dtype=torch.float32))
@@ -198,7 +198,7 @@ def test_what_must_hold_of_any_attack(linear: ModuleType, case: Case) -> None:
     _check(case, ae, x, t, found)
 
 
-@settings(derandomize=True, deadline=None, max_examples=8)
+@settings(derandomize=True, deadline=None, max_examples=12)
 @given(case=cases(dtype=torch.float64))
 def test_neither_order_nor_company_of_pairs_matters(linear: ModuleType, case: Case) -> None:
     ae, (x, t) = case.model(linear), case.images()
