@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 import vaeaudit
-from vaeaudit.files import read_arrays
+from vaeaudit.arrays import read_arrays
 
 FACES = ("run", "pytest")
 _PATIENCE = 600.0

@@ -25,6 +25,7 @@ _FIELDS = (
     "test", "score", "device", "dtype", "value", "low", "high", "n", "higher_is_better", "settings", "seed", "weights",
     "data", "versions", "slack",
 )  # fmt: skip
+_FEWEST_DIGITS, _ALL_DIGITS = 3, 17
 _NOT_COMPARED = ("dtype", "device_type", "threads", "platform")
 """In the key already, without influence, or different on every machine."""
 
@@ -163,12 +164,14 @@ def entry_of(
         slack: share of the figure by which a later one may be worse.
         environment: further versions.
     """
+    from vaeaudit.score_names import direction_of
+
     provenance = report.provenance
     versions = {key: value for key, value in provenance.environment.items() if key not in _NOT_COMPARED}
     return {
         "test": test, "score": score, "device": provenance.environment.get("device_type", "unknown"),
         "dtype": provenance.environment.get("dtype", "unknown"), "value": finite(estimate.value), "low": finite(estimate.low),
-        "high": finite(estimate.high), "n": estimate.n, "unit": estimate.unit, "higher_is_better": estimate.higher_is_better,
+        "high": finite(estimate.high), "n": estimate.n, "unit": estimate.unit, "higher_is_better": direction_of(score),
         "seed": provenance.seed, "settings": {"preset": provenance.preset, **provenance.settings},
         "weights": provenance.weights, "data": provenance.source, "versions": {**versions, **environment},
         "slack": round(slack * abs(estimate.value), 12) if math.isfinite(estimate.value) else 0.0,
@@ -194,6 +197,31 @@ def change_of(old: Entry, new: Entry) -> Change:
     if new_ends[1] < old_ends[0] - old["slack"]:
         return "worse"
     return "better" if new_ends[0] > old_ends[1] else "unchanged"
+
+
+def is_open(old: Entry, new: Entry) -> bool:
+    """Whether the new interval has no end that could ever lie on the worse side, and begins there.
+
+    So it is with a hinge of which many curves do not saturate: nothing bounds it above. Were it let pass, no
+    model could fail the comparison.
+    """
+    sign = 1.0 if new["higher_is_better"] else -1.0
+    unbounded = max(sign * end for end in interval_of(new)) == math.inf
+    return unbounded and sign * worse_end(new) < sign * worse_end(old) - old["slack"]
+
+
+def digits_needed(old: Entry | None, new: Entry) -> int:
+    """Significant digits, three or more, with which two rounded entries still come to what they come to."""
+    if old is None or new["value"] is None:
+        return _FEWEST_DIGITS
+    change = change_of(old, new)
+    enough = (n for n in range(_FEWEST_DIGITS, _ALL_DIGITS) if change_of(_rounded(old, n), _rounded(new, n)) == change)
+    return next(enough, _ALL_DIGITS)
+
+
+def _rounded(entry: Entry, digits: int) -> Entry:
+    told = {name: entry[name] for name in ("low", "high", "slack")}
+    return {**entry, **{name: None if end is None else float(f"{end:.{digits}g}") for name, end in told.items()}}
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

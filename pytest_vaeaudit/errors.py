@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,11 @@ def warn(item: pytest.Item, text: str) -> None:
         item.warn(VaeAuditWarning(text))
     except VaeAuditWarning as error:
         raise error.with_traceback(None) from None
+
+
+def warn_not_kept(error: Exception) -> None:
+    """Warn that a measurement has to be made again in the next session."""
+    warnings.warn(VaeAuditWarning(f"measurements cannot be kept for the next session: {error}"), stacklevel=2)
 
 
 def stripped(error: AuditError) -> AuditError:

@@ -123,6 +123,6 @@ def hopeless(bars: Mapping[str, Bar], confidence: float, looks: tuple[int, ...])
         needed = smallest_sample(score, confidence=confidence, looks=len(looks))
         if score in PAIR_SCORES and looks[-1] < needed:
             yield (
-                f"{score}: {looks[-1]} pairs can never pass a bar at {confidence:.3g} confidence; "
+                f"{score}: {looks[-1]} pairs can never pass a bar at {confidence:g} confidence; "
                 f"the smallest number that can is {needed}"
             )

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_vaeaudit.records import WORST_FIRST
+
 if TYPE_CHECKING:
     from pytest_vaeaudit.store import Kept
     from pytest_vaeaudit.trial import Decision
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 WIDTH = 72
 """Columns of a message: pytest puts a margin of eight before a line of a test's own."""
 EASIEST = 3
-_WORST_FIRST = ("FAIL", "INVALID", "INCONCLUSIVE", "PASS")
 
 
 def explain(decision: Decision, page: Path | None) -> str:
@@ -26,7 +27,7 @@ def explain(decision: Decision, page: Path | None) -> str:
         decision: what the bars came to.
         page: the HTML report; None if there is none.
     """
-    verdicts = sorted(decision.verdicts, key=lambda verdict: _WORST_FIRST.index(verdict.outcome))
+    verdicts = sorted(decision.verdicts, key=lambda verdict: WORST_FIRST.index(verdict.outcome))
     lines = [line for verdict in verdicts for line in _verdict(verdict, decision.kept.report)]
     if decision.outcome == "INCONCLUSIVE":
         lines += wrapped(_inconclusive(decision))
@@ -99,9 +100,11 @@ def _inconclusive(decision: Decision) -> str:
 
 
 def _health(report: AuditReport) -> Iterator[str]:
+    from vaeaudit.report.words import worst_first
+
     if not report.health:
         yield "Health: nothing was found that speaks against these figures."
-    for finding in report.health:
+    for finding in worst_first(report.health):
         yield from wrapped(
             f"Health, {finding.severity}{' (suppressed)' if finding.suppressed else ''}: {finding.name}: {finding.message} {finding.remedy}"
         )

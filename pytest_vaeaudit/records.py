@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pytest_vaeaudit.store import Kept
     from vaeaudit import Verdict
 
+WORST_FIRST = ("FAIL", "INVALID", "INCONCLUSIVE", "PASS")
+"""Outcomes, as `vaeaudit.verdict` has them; named here too, since whoever sums up a session need not import the library."""
 Record = dict[str, Any]
 """One verdict. Keys: test, kind (bar, regression or measurement), score, outcome, headline, reason, value, low, high, bar,
 bar_kind, n, unit, confidence, looks, margin, cached, preset, seed, report (folder or None), health, and for a regression

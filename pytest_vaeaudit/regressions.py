@@ -15,8 +15,10 @@ from pytest_vaeaudit.baseline import (
     Entry,
     change_of,
     differing,
+    digits_needed,
     entry_of,
     interval_of,
+    is_open,
     key_of,
     worse_end,
 )
@@ -55,9 +57,7 @@ def held_against_baseline(
         entry_of(item.nodeid, score, report.score(score), report, slack=slack, environment=environment)
         for score in _names(scores)
     ]
-    records = []
-    for entry in entries:
-        records.append(_compared(session.baseline, entry, kept, item))
+    records = [_compared(session.baseline, entry, kept, item) for entry in entries]
     if missing := [record for record in records if record["change"] == "new" and record["reason"]]:
         warn(item, f"{', '.join(record['score'] for record in missing)}: {missing[0]['reason']}")
     return records
@@ -123,6 +123,12 @@ def _compared(baseline: Baseline, entry: Entry, kept: Kept, item: pytest.Item) -
         )
         return _record(entry, kept, old, "INVALID", "unmeasured", reason)
     _warn_of_environment(item, baseline, old, entry)
+    if is_open(old, entry) and update != "all":
+        reason = (
+            f"nothing bounds the figure on its better side, and its other end is worse than {baseline.origin} records, so "
+            "whether it regressed cannot be told: see the health findings, or measure more pairs"
+        )
+        return _record(entry, kept, old, "INVALID", "unmeasured", reason)
     change = change_of(old, entry)
     if change == "worse" and update != "all":
         return _record(entry, kept, old, "FAIL", change, f"worse than {baseline.origin} records, beyond both intervals")
@@ -177,16 +183,20 @@ def _record(entry: Entry, kept: Kept, old: Entry | None, outcome: str, change: s
 def _line(entry: Entry, old: Entry | None, outcome: str) -> str:
     from vaeaudit.verdict import counted
 
-    name = entry["score"].removeprefix("encoder.")
-    was = "no baseline" if old is None else f"baseline {_figure(old)}"
-    return f"{name} {_figure(entry)}, {was} {outcome} ({entry['n']} {counted(entry['score'])})"
+    name, digits = entry["score"].removeprefix("encoder."), digits_needed(old, entry)
+    was = "no baseline" if old is None else f"baseline {_figure(old, digits)}{_slack(old, digits)}"
+    return f"{name} {_figure(entry, digits)}, {was} {outcome} ({entry['n']} {counted(entry['score'])})"
 
 
-def _figure(entry: Entry) -> str:
+def _figure(entry: Entry, digits: int) -> str:
     if entry["value"] is None:
         return "not measured"
     low, high = interval_of(entry)
-    return f"{entry['value']:.3g} [{low:.3g}, {high:.3g}]"
+    return f"{entry['value']:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]"
+
+
+def _slack(entry: Entry, digits: int) -> str:
+    return f" with a slack of {entry['slack']:.{digits}g}" if entry["slack"] else ""
 
 
 def _margin(entry: Entry, old: Entry | None) -> float | None:

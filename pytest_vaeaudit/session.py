@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from pytest_vaeaudit.baseline import Baseline, read_baseline
-from pytest_vaeaudit.errors import VaeAuditWarning
+from pytest_vaeaudit.errors import warn_not_kept
 from pytest_vaeaudit.measuring import Auditor, Library
 from pytest_vaeaudit.options import folder_of, settled
 from pytest_vaeaudit.store import Store
@@ -63,7 +62,7 @@ def _cache(config: pytest.Config) -> Path | None:
     try:
         return None if cache is None else Path(cache.mkdir(CACHE))
     except OSError as error:
-        warnings.warn(VaeAuditWarning(f"measurements cannot be kept for the next session: {error}"), stacklevel=2)
+        warn_not_kept(error)
         return None
 
 

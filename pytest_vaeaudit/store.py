@@ -9,13 +9,12 @@ import os
 import shutil
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_vaeaudit.errors import OutOfTimeError, VaeAuditWarning
+from pytest_vaeaudit.errors import OutOfTimeError, warn_not_kept
 
 if TYPE_CHECKING:
     from vaeaudit import AuditReport
@@ -109,13 +108,13 @@ class Store:
         try:
             report = measure(rows)
         except StorageError as error:
-            _warn(error)
+            warn_not_kept(error)
             return Kept(report=measure(None), cached=False, folder=None)
         if place is not None:
             try:
                 report.save(place, page=False)
             except OSError as error:
-                _warn(error)
+                warn_not_kept(error)
                 place = None
         return Kept(report=report, cached=False, folder=place)
 
@@ -132,7 +131,7 @@ class Store:
         except filelock.Timeout as error:
             raise OutOfTimeError from error
         except (OSError, NotImplementedError) as error:  # no permission, or a file system without locks
-            _warn(error)
+            warn_not_kept(error)
         try:
             yield
         finally:
@@ -151,10 +150,6 @@ class Store:
                 # what another session measures right now is not unused
                 with contextlib.suppress(filelock.Timeout, NotImplementedError), lock:
                     shutil.rmtree(home, ignore_errors=True)
-
-
-def _warn(error: Exception) -> None:
-    warnings.warn(VaeAuditWarning(f"measurements cannot be kept for the next session: {error}"), stacklevel=2)
 
 
 def _read(place: Path) -> AuditReport | None:

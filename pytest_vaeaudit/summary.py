@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_vaeaudit.messages import relative_to
+from pytest_vaeaudit.records import WORST_FIRST
 
 if TYPE_CHECKING:
     from pytest_vaeaudit.records import Record
 
 SHOWN = 10
 """Passed bars shown without -v."""
-_ORDER = ("FAIL", "INVALID", "INCONCLUSIVE", "PASS")
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
@@ -25,7 +25,7 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
         margin = record["margin"]
         if margin is None:  # nothing to compare with: last of what passed, first of what did not
             margin = math.inf if record["outcome"] == "PASS" else -math.inf
-        return _ORDER.index(record["outcome"]), margin
+        return WORST_FIRST.index(record["outcome"]), margin
 
     return sorted(records, key=badness)
 
@@ -67,7 +67,9 @@ def markdown(records: Sequence[Record], folder: Path) -> str:
         records: worst first.
         folder: where the reports lie; pages are named from there (a step summary cannot link into an artifact).
     """
-    counts = [f"{n} {outcome}" for outcome in _ORDER if (n := sum(record["outcome"] == outcome for record in records))]
+    counts = [
+        f"{n} {outcome}" for outcome in WORST_FIRST if (n := sum(record["outcome"] == outcome for record in records))
+    ]
     rows = [
         "| verdict | figure | margin | test | report |",
         "|---|---|---|---|---|",

@@ -18,6 +18,7 @@ from pytest_vaeaudit.looks import GROWTH, budget_fault, looks_planned
 from pytest_vaeaudit.marks import hopeless
 from pytest_vaeaudit.measuring import Auditor, Plan
 from pytest_vaeaudit.options import IN_TESTS, settled
+from pytest_vaeaudit.records import WORST_FIRST
 from pytest_vaeaudit.store import Kept, Store
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Decision:
     def outcome(self) -> str:
         """The worst outcome: FAIL, INVALID, INCONCLUSIVE or PASS."""
         outcomes = {verdict.outcome for verdict in self.verdicts}
-        return next(o for o in ("FAIL", "INVALID", "INCONCLUSIVE", "PASS") if o in outcomes)
+        return next(outcome for outcome in WORST_FIRST if outcome in outcomes)
 
 
 def settings_of(config: pytest.Config, *tests: Mapping[str, Any]) -> dict[str, Any]:

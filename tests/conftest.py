@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +15,18 @@ import torch
 
 from vaeaudit import AuditReport
 
+LOADED = (
+    "vaeaudit.report.pages.html", "vaeaudit.report.exports.github", "matplotlib.backends.backend_svg", "filelock",
+    "vaeaudit.auditing", "vaeaudit.config", "vaeaudit.spec", "pytest_vaeaudit.audit_files", "pytest_vaeaudit.audited",
+    "pytest_vaeaudit.fixture", "pytest_vaeaudit.measuring", "pytest_vaeaudit.summary",
+)  # fmt: skip
+
 # small matrices gain nothing from threads, and threads that compete for busy cores cost a hundredfold
 torch.set_num_threads(1)
+
+# who is started in the background (nohup) ignores interrupts and hands that on, and some tests interrupt what they start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _helper(path: str) -> ModuleType:
@@ -39,6 +51,13 @@ def no_step_summary(monkeypatch: pytest.MonkeyPatch) -> None:
 def plain_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports are saved with a page of one line: drawing its charts takes most of a second, and is tested where they are made."""
     monkeypatch.setattr("vaeaudit.report.pages.html.render", lambda report: f"<!DOCTYPE html> {report.name}")
+
+
+@pytest.fixture(scope="session")
+def loaded() -> None:
+    """What a run of pytest inside a test would be the first to import: pytester unloads that, and the next imports it anew."""
+    for module in LOADED:
+        importlib.import_module(module)
 
 
 @pytest.fixture(scope="session")

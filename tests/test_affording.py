@@ -194,7 +194,7 @@ def test_images_of_512_pixels_are_probed_and_differentiated_one_at_a_time() -> N
 def test_an_audit_that_runs_out_of_memory_goes_on_with_less_at_once_and_finds_the_same() -> None:
     roomy, narrow = Blurred(), Blurred(most=8)
     expected = _audit(roomy, 64, pairs=3)
-    with pytest.warns(vaeaudit.FallbackWarning, match="memory ran out on cpu at 16 rows at once"):
+    with pytest.warns(vaeaudit.FallbackWarning, match="memory ran out on cpu at 32 rows at once"):
         found = _audit(narrow, 64, pairs=3)
     assert roomy.refused == 0 < narrow.refused
     assert expected.damage is not None

@@ -661,6 +661,14 @@ def test_an_extension_keeps_its_way_to_spectra_and_its_images(
     np.testing.assert_array_equal(again, first.encoder.per_image["trace"])
 
 
+def test_given_pairs_that_share_their_original_settle_nothing(small_images: torch.Tensor) -> None:
+    pairs = [(0, target) for target in range(1, 8)]
+    report = vaeaudit.audit(SmallVAE().eval(), small_images, preset="quick", pairs=pairs, strengths=6)
+    (verdict,) = report.check(reach=vaeaudit.at_least(-1e6))
+    assert verdict.outcome == "INVALID"
+    assert "the 7 pairs have only 1 different original:" in verdict.reason
+
+
 def test_two_images_carry_figures_but_no_interval(small_images: torch.Tensor) -> None:
     report = vaeaudit.audit(SmallVAE().eval(), small_images[:2], preset="quick")
     assert report.hinge.n == 2

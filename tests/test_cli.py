@@ -113,7 +113,10 @@ def test_check_prints_one_line_a_verdict(saved: Path, capsys: pytest.CaptureFixt
         (["--at-most", "hinge=0.3"], "hinge: higher is more robust, so the bar is at_least(...), got at_most(0.3)"),
         (["--at-least", "hinge=30"], "hinge is never above 1, so no model can pass at_least(30)"),
         (["--at-least", "hinge=0.3", "--confidence", "0.5"], "confidence expects a number above 0.5 and below 1"),
-        (["--at-least", "hing=0.3"], "unknown score 'hing'; choose one of hinge, auddc, linearity"),
+        (
+            ["--at-least", "hing=0.3"],
+            "unknown score 'hing' (did you mean 'hinge'?); choose one of hinge, auddc, linearity",
+        ),
         ([], "check expects at least one --at-least or --at-most, such as --at-least hinge=0.3"),
         (["--at-least", "reach=2", "--at-most", "reach=9"], "check expects one bar a score"),
     ],

@@ -43,6 +43,19 @@ def test_compare_writes_a_page_and_names_it(folder: Path, tmp_path: Path, capsys
     assert "2 audits compared" in page.read_text()
 
 
+def test_two_models_of_one_name_are_told_apart_by_where_their_reports_lie(
+    make_report: MakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("before", "after"):
+        make_report(name="VAE", gallery=False, sections=False).save(place, page=False)
+    assert cli.main(["compare", "before", "after", "--html", "page.html"]) == 0
+    assert capsys.readouterr().out.startswith("VAE, before (old) against VAE, after (new)\n")
+    page = Path("page.html").read_text()
+    assert "VAE, before" in page
+    assert "VAE, after" in page
+
+
 def test_one_report_has_nothing_to_be_compared_with(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", str(folder / "first")]) == 2
     assert capsys.readouterr().err == "vaeaudit: compare expects 2 to 12 reports, got 1\n"

@@ -215,6 +215,7 @@ BAD_FILES = {
     "pairs = true": "pairs expects an integer, got True",
     f"model = {ZOO}\ndata = {ZOO}\nconfidence = 0.5": "confidence expects a number above 0.5 and below 1, got 0.5",
     "confidence = 1.0": "confidence expects a number above 0.5 and below 1, got 1.0",
+    "confidence = 95": "confidence expects a number above 0.5 and below 1, got 95",
     "confidence = nan": "confidence expects a number above 0.5 and below 1, got nan",
     "confidence = '95 %'": "confidence expects a number, got '95 %'",
     "bounds = ['a', 1]": "bounds and strengths expect lists of numbers",
@@ -245,8 +246,8 @@ BAD_BARS = {
     "decoder = 3": "thresholds.decoder expects ",
     "hinge.at_least = 'x'": "audit.toml: thresholds: at_least expects a number, got 'x'",
     "hinge.at_least = nan": "audit.toml: thresholds: at_least expects a finite number, got nan",
-    "hing.at_least = 0.3": "thresholds: unknown score 'hing'; choose one of hinge, auddc, ",
-    "decoder.traces.at_most = 1": "thresholds: unknown score 'decoder.traces'; choose one of ",
+    "hing.at_least = 0.3": r"thresholds: unknown score 'hing' \(did you mean 'hinge'\?\); choose one of hinge, auddc, ",
+    "decoder.traces.at_most = 1": r"thresholds: unknown score 'decoder.traces' \(did you mean 'decoder.trace'\?\); choose one of ",
     "hinge.at_most = 0.3": r"hinge: higher is more robust, so the bar is at_least\(...\), got at_most\(0.3\)",
     "trace.at_least = 1": r"audit.toml: thresholds: encoder.trace: lower is more robust, so the bar is at_most\(...\), got at_least\(1\)",
 }

@@ -306,9 +306,17 @@ class Autoencoder:
             self.__dict__.update(outer)
 
     def fingerprint(self) -> str:
-        """SHA-256 of every parameter, buffer and loose tensor with its name, shape and dtype."""
+        """SHA-256 of every parameter, buffer and loose tensor with its name, shape and dtype.
+
+        Raises:
+            ModelError: one that holds no values.
+        """
         digest = hashlib.sha256()
         for name, tensor in self.found.named_state():
+            if tensor.is_meta:
+                raise ModelError(
+                    f"{name} is on the meta device and holds no values; load the weights into the model first"
+                )
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeaudit.arrays import read_arrays, write_arrays
 from vaeaudit.errors import FallbackWarning, StorageError
-from vaeaudit.files import make_folder, read_arrays, write_arrays
+from vaeaudit.files import make_folder
 from vaeaudit.parallel import spread
 from vaeaudit.processes.ranks import Ranks, digest
 from vaeaudit.processes.sharing import holdings, packed, unpacked
@@ -84,9 +85,8 @@ class Checkpoint:
         chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
         found = len(rows) - len(missing)
         progress(found, len(rows))
-        with contextlib.closing(
-            spread(self.ranks.claimed(chunks), measures)
-        ) as parts:  # closed, threads leave the model
+        # closed, threads leave the model
+        with contextlib.closing(spread(self.ranks.claimed(chunks), measures)) as parts:
             for chunk, arrays in parts:
                 self._keep(name, key, [rows[i] for i in chunk], arrays)
                 progress(found + self.ranks.finished(len(chunk)), len(rows))

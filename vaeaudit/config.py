@@ -22,8 +22,9 @@ else:
 _BARS = ("at_least", "at_most")
 _PLAIN: dict[str, tuple[type, ...]] = {
     "model": (str,), "data": (str, dict), "name": (str,), "preset": (str,), "bounds": (list,), "scale": (str,),
-    "pairs": (int,), "seed": (int,), "device": (str,), "devices": (str, list), "precision": (str,), "strengths": (str, list, int), "divergence": (str,),
-    "penalty": (str,), "output": (str,), "thresholds": (dict,), "confidence": (float,), "suppress": (list,), "work": (float, int),
+    "pairs": (int,), "seed": (int,), "device": (str,), "devices": (str, list), "precision": (str,),
+    "strengths": (str, list, int), "divergence": (str,), "penalty": (str,), "output": (str,), "thresholds": (dict,),
+    "confidence": (float, int), "suppress": (list,), "work": (float, int),
 }  # fmt: skip
 _KINDS = {str: "a string", dict: "a table", list: "a list", int: "an integer", float: "a number"}
 _MOST_BYTES = 2**20
@@ -111,7 +112,7 @@ def _check_keys(content: dict[str, Any], path: Path) -> None:
         if key not in _PLAIN:
             raise OptionError(f"{path}: unknown key {key!r}; known are {', '.join(_PLAIN)}")
         if not isinstance(value, _PLAIN[key]) or isinstance(value, bool):
-            kinds = " or ".join(_KINDS[kind] for kind in _PLAIN[key])
+            kinds = " or ".join(_KINDS[kind] for kind in _PLAIN[key] if kind is not int or float not in _PLAIN[key])
             raise OptionError(f"{path}: {key} expects {kinds}, got {brief(value)}")
     if not all(_is_number(item) for key in ("bounds", "strengths") for item in _list(content.get(key))):
         raise OptionError(f"{path}: bounds and strengths expect lists of numbers")

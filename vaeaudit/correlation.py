@@ -9,8 +9,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from vaeaudit.errors import DataError
-from vaeaudit.statistics import CONFIDENCE
+from vaeaudit.errors import DataError, OptionError
+from vaeaudit.statistics import CONFIDENCE, figures_of
 
 Floats = NDArray[np.float64]
 _RESAMPLES = 4000
@@ -20,6 +20,8 @@ _FEWEST = 4
 @dataclass(frozen=True, kw_only=True)
 class Correlation:
     """A rank correlation.
+
+    No `Estimate`, which is of one model: it has no unit, no direction, and no measurement of its own to be trusted.
 
     Attributes:
         value: between -1 and 1; NaN where a figure is the same for all models, or there are fewer than two.
@@ -32,6 +34,14 @@ class Correlation:
     low: float
     high: float
     n: int
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.low <= self.high <= 1 or self.value < self.low or self.value > self.high:
+            raise OptionError(
+                f"a correlation lies in its interval, and that from -1 to 1, got {self.value} [{self.low}, {self.high}]"
+            )
+        if self.n < 0:
+            raise OptionError(f"a correlation has at least no models behind it, got n = {self.n}")
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
@@ -46,9 +56,9 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
         second: the other figure, the models in the same order.
 
     Raises:
-        DataError: shapes that differ.
+        DataError: shapes that differ, or what is no number.
     """
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    a, b = figures_of(first=first, second=second)
     if a.shape != b.shape or a.ndim != 1:
         raise DataError(f"first and second expect one shape (models,), got {a.shape} and {b.shape}")
     both = ~np.isnan(a) & ~np.isnan(b)
@@ -78,4 +88,5 @@ def _spearman(a: Floats, b: Floats) -> Floats:
     x, y = (scipy.stats.rankdata(v, axis=-1) for v in (a, b))
     x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
     with np.errstate(invalid="ignore"):
-        return np.asarray((x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1)))
+        found = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+    return np.asarray(np.clip(found, -1, 1))  # rounding puts a perfect order beyond 1

@@ -98,10 +98,14 @@ def channel_normalised(deviations: Sequence[float]) -> str:
     Raises:
         OptionError: not all are positive numbers.
     """
-    given = [float(s) for s in deviations]
+    return f"{CHANNEL_NORMALISED}:{','.join(map(repr, _checked_deviations(deviations)))}"
+
+
+def _checked_deviations(deviations: Sequence[float]) -> tuple[float, ...]:
+    given = tuple(float(s) for s in deviations)
     if not given or not all(0 < s < math.inf for s in given):
-        raise OptionError(f"deviations expect a positive number for each latent channel, got {given}")
-    return f"{CHANNEL_NORMALISED}:{','.join(map(repr, given))}"
+        raise OptionError(f"deviations expect a positive number for each latent channel, got {list(given)}")
+    return given
 
 
 def divergence_named(name: str, *, deterministic: bool) -> tuple[str, Divergence]:
@@ -139,7 +143,7 @@ def deviations_in(name: str) -> tuple[float, ...]:
         numbers = [float(part) for part in written.split(",")]
     except ValueError as error:
         raise OptionError(f"{CHANNEL_NORMALISED} expects numbers after the colon, got {written[:80]!r}") from error
-    return tuple(map(float, channel_normalised(numbers).partition(":")[2].split(",")))
+    return _checked_deviations(numbers)
 
 
 def _normalised_by(deviations: tuple[float, ...]) -> Divergence:

@@ -18,6 +18,7 @@ import pluggy
 
 from vaeaudit.errors import OptionError, brief
 from vaeaudit.health.catalogue import Check
+from vaeaudit.health.finding import Severity
 
 if TYPE_CHECKING:
     from vaeaudit.autoencoder import Autoencoder
@@ -32,7 +33,6 @@ Aim = Literal["untargeted", "targeted"]
 Per = Literal["image", "pair"]
 Bounds = tuple[float, float]
 _NORMS = ("l2", "linf")
-_SEVERITIES = ("info", "warning", "invalid")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -137,12 +137,12 @@ class Seen:
         affects: scores that it makes untrustworthy, by full name or room ("encoder"); only for "invalid".
     """
 
-    severity: Literal["info", "warning", "invalid"]
+    severity: Severity
     message: str
     affects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _checked("Seen", "severity", self.severity, _SEVERITIES)
+        _checked("Seen", "severity", self.severity, get_args(Severity))
         if not isinstance(self.message, str) or not self.message:
             raise OptionError(f"Seen expects a message, got {brief(self.message)}")
         if not isinstance(self.affects, tuple) or (self.severity == "invalid") != bool(self.affects):

@@ -45,8 +45,9 @@ def _plain_setting(value: Any) -> Any:
 def versions_beside(code: Code) -> dict[str, str]:
     """Versions of what computes the figures, of the plugins, and of the libraries that the model comes from."""
     return {
-        **extensions.active().versions(), **code.libraries, "vaeaudit": version("vaeaudit"), "torch": str(torch.__version__), "numpy": np.__version__,
-        "scipy": version("scipy"), "python": platform.python_version(),
+        **extensions.active().versions(), **code.libraries, "vaeaudit": version("vaeaudit"),
+        "torch": str(torch.__version__), "numpy": np.__version__, "scipy": version("scipy"),
+        "python": platform.python_version(),
     }  # fmt: skip
 
 
@@ -54,7 +55,8 @@ def environment_of(identity: dict[str, Any], device: torch.device) -> dict[str, 
     """Versions and arithmetic of a `model_identity`, and the machine that measures."""
     cuda = device.type == "cuda"
     return {
-        **identity["versions"], **{name: identity[name] for name in ("dtype", "device_type")}, "platform": platform.platform(),
+        **identity["versions"], **{name: identity[name] for name in ("dtype", "device_type")},
+        "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if cuda else platform.machine(),
         "threads": str(torch.get_num_threads()),
     }  # fmt: skip
@@ -68,9 +70,9 @@ def model_identity(subject: Autoencoder, device: torch.device) -> dict[str, Any]
     """
     code = subject.read_code()
     return {
-        "weights": subject.fingerprint(), "weights_known": not subject.parts_without_weights, "code": code.fingerprint, "bounds": list(subject.bounds),
-        "scale": subject.scale, "versions": versions_beside(code), "dtype": str(subject.dtype).removeprefix("torch."),
-        "device_type": device.type,
+        "weights": subject.fingerprint(), "weights_known": not subject.parts_without_weights, "code": code.fingerprint,
+        "bounds": list(subject.bounds), "scale": subject.scale, "versions": versions_beside(code),
+        "dtype": str(subject.dtype).removeprefix("torch."), "device_type": device.type,
     }  # fmt: skip
 
 

@@ -106,9 +106,10 @@ def read_posterior(output: Any, scale: Scale | None = None, *, doubt: bool = Tru
     Args:
         output: a tensor; a pair `(mean, scale)`; a `torch.distributions` Normal or Independent of
             one; an object or mapping with `latent_dist`, `embedding`/`log_covariance`, `mean`/`logvar`,
-            or with a code (`embedding`, `latents` or `latent`) and no tensor beside it; or a tuple or list of
-            two or more of these, none of them a bare tensor, which are the groups of one latent: levels of a
-            ladder, steps of a recurrence. Codes in groups are 1-tuples. A pair of tensors is never two groups.
+            or with a code (`embedding`, `latents` or `latent`) and no tensor beside it; a named tuple with
+            `mean`/`logvar` among its members, in any order; or a tuple or list of two or more of these, none of them
+            a bare tensor, which are the groups of one latent: levels of a ladder, steps of a recurrence. Codes in
+            groups are 1-tuples. A pair of tensors is never two groups.
         scale: what the second member of a plain pair is; None means a log-variance.
         doubt: whether to refuse a plain pair whose second member is positive everywhere, so that it
             may be no log-variance, which costs a look at the values; and two pairs of one shape where `scale` is
@@ -128,12 +129,10 @@ def _read_one(output: Any, scale: Scale | None, doubt: bool) -> Posterior:
         return Posterior(mean=_real(output, "the code"), log_variance=None)
     if isinstance(output, Distribution):
         return _from_distribution(output)
+    if (named := _from_names(output)) is not None:
+        return named
     if isinstance(output, (tuple, list)):
         return _from_sequence(output, scale, doubt)
-    for mean, log_variance in _PAIRS:
-        pair = _member(output, mean), _member(output, log_variance)
-        if isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
-            return _from_pair(pair[0], pair[1], "log_variance")
     for name in _CODES:
         if isinstance(code := _member(output, name), Tensor) and _tensors_in(output) <= 1:
             return Posterior(mean=_real(code, name), log_variance=None)
@@ -245,6 +244,15 @@ def _from_distribution(distribution: Distribution) -> Posterior:
             f"of one (a diagonal Gaussian). {TWO_WAYS}."
         )
     return _from_pair(base.loc, base.scale, "std")
+
+
+def _from_names(output: Any) -> Posterior | None:
+    """The Gaussian that members of an object, a mapping or a named tuple are called, in whichever order they stand."""
+    for mean, log_variance in _PAIRS:
+        pair = _member(output, mean), _member(output, log_variance)
+        if isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
+            return _from_pair(pair[0], pair[1], "log_variance")
+    return None
 
 
 def _from_sequence(output: tuple[Any, ...] | list[Any], scale: Scale | None, doubt: bool) -> Posterior:

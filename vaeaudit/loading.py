@@ -17,10 +17,10 @@ import numpy as np
 
 from vaeaudit import zoo
 from vaeaudit.adapters import load_pythae, wrap
+from vaeaudit.arrays import read_arrays
 from vaeaudit.autoencoder import Autoencoder
 from vaeaudit.config import AuditFile
 from vaeaudit.errors import AuditError, OptionError
-from vaeaudit.files import read_arrays
 from vaeaudit.memory import machine_bytes
 
 ZOO, PYTHAE = "zoo:", "pythae:"

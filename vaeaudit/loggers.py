@@ -95,6 +95,5 @@ def log_to_tensorboard(report: AuditReport, writer: SummaryWriter, *, step: int 
     """
     for name, value in scalars(report, prefix=prefix).items():
         writer.add_scalar(name, value, step)
-    writer.add_text(
-        f"{prefix}/report", textwrap.indent(str(report), "    "), step
-    )  # indented, Markdown leaves it alone
+    # indented, Markdown leaves it alone
+    writer.add_text(f"{prefix}/report", textwrap.indent(str(report), "    "), step)

@@ -10,7 +10,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from vaeaudit.errors import DataError
-from vaeaudit.statistics import CONFIDENCE, Estimate, estimate
+from vaeaudit.statistics import CONFIDENCE, Estimate, estimate, figures_of
 
 Floats = NDArray[np.float64]
 _FEWEST = 4
@@ -47,9 +47,9 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> PairedDifference:
         First minus second; no interval for fewer than six pairs, as for every mean.
 
     Raises:
-        DataError: shapes that differ.
+        DataError: shapes that differ, or what is no number.
     """
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    a, b = figures_of(first=first, second=second)
     if a.shape != b.shape or a.ndim != 1:
         raise DataError(f"first and second expect one shape (pairs,), got {a.shape} and {b.shape}")
     both = np.isfinite(a) & np.isfinite(b)
@@ -71,10 +71,9 @@ def gap_at(distortion: ArrayLike, gap: ArrayLike, at: ArrayLike) -> Floats:
         at: X for each pair, `(pairs,)`, or one for all; where it or a point of the curve is missing, so is the answer (NaN).
 
     Raises:
-        DataError: shapes that do not match.
+        DataError: shapes that do not match, or what is no number.
     """
-    x, y = np.asarray(distortion, np.float64), np.asarray(gap, np.float64)
-    wanted = np.asarray(at, np.float64)
+    x, y, wanted = figures_of(distortion=distortion, gap=gap, at=at)
     if x.ndim != 2 or x.shape != y.shape or not x.shape[1] or wanted.shape not in ((), x.shape[:1]):
         raise DataError(
             "distortion and gap expect one shape (pairs, strengths), and at one (pairs,) or a single number, got "

@@ -173,8 +173,9 @@ class Plan:
             )
             for ae, device in zip((self.subject, *copies), (self.device, *self.crew), strict=True)
         )  # fmt: skip
+        aside = {"suppress": list(self.suppress)} if self.suppress else {}
         provenance = Provenance(
-            preset=self.preset, seed=self.seed, settings={"pairs": count, **self.settings, **({"suppress": list(self.suppress)} if self.suppress else {})},
+            preset=self.preset, seed=self.seed, settings={"pairs": count, **self.settings, **aside},
             environment=self._environment(), weights=self.identity["weights"],
             data=self.identity["data"], source=self.data.source, seconds=self.seconds,
         )  # fmt: skip

@@ -83,14 +83,18 @@ class Run:
         with timed("certificates"):
             certified, of_certificates = certificates(bench, tradeoff.curves, damaged)
         drift = max(self.probed.drift, drift_since(before, bench.ae, asked))
-        findings = [*self._of_model(drift), *findings_of(tradeoff), *of_spectra, *of_damage, *of_attacks, *of_family]
-        findings.extend(of_certificates)
+        findings = [
+            *self._of_model(drift), *findings_of(tradeoff), *of_spectra, *of_damage, *of_attacks, *of_family,
+            *of_certificates,
+        ]  # fmt: skip
         extra, of_plugins = self._of_plugins(timed)
         findings = [*spoiled_too(findings, extra), *of_plugins]
         report = AuditReport(
             name=bench.ae.name, **headline_of(tradeoff.curves), damage=damaged,
             encoder=rooms.get("encoder"), decoder=rooms.get("decoder"), round_trip=rooms.get("round_trip"),
-            local=local, worst_case=worst, certificates=certified, extensions=extra, curves=tradeoff.curves, health=health.described(_each_once(findings), self.suppress), gallery=gallery_of(bench, tradeoff, deterministic),
+            local=local, worst_case=worst, certificates=certified, extensions=extra, curves=tradeoff.curves,
+            health=health.described(_each_once(findings), self.suppress),
+            gallery=gallery_of(bench, tradeoff, deterministic),
             provenance=dataclasses.replace(self.provenance, seconds=seconds, work=work),
         )  # fmt: skip
         seen = health.described(plugin_findings(report), self.suppress)
@@ -114,7 +118,10 @@ class Run:
             saturated_outputs=probed.saturated_outputs, zero_gradients=probed.zero_gradients,
         )  # fmt: skip
         few = [health.finding_few_samples(pairs, SMALLEST_SAMPLE)] if pairs < SMALLEST_SAMPLE else []
-        return [*findings, *few, *health.findings_of_spec(self.bench.spec.shortened, self.bench.spec.second_looks)]
+        shared = health.findings_of_originals(pairs, len(set(self.bench.pairs[:, 0].tolist())))
+        images = health.findings_of_images(self.bench.filled(), self.bench.ae.bounds)
+        of_spec = health.findings_of_spec(self.bench.spec.shortened, self.bench.spec.second_looks)
+        return [*findings, *images, *few, *shared, *of_spec]
 
 
 def _each_once(findings: list[health.Finding]) -> list[health.Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import dataclass
 
@@ -9,73 +10,7 @@ from vaeaudit.errors import OptionError
 from vaeaudit.statistics import Statistic
 
 ROOMS = ("encoder", "decoder", "round_trip")
-_HEADLINE: dict[str, bool | None] = {
-    "hinge": True,
-    "auddc": True,
-    "linearity": None,
-    "floor": None,
-    "reach": None,
-    "reconstruction_error": None,
-    "damage": False,
-    "damage_gain": False,
-    "damage_latent": False,
-    "worst_damage": False,
-    "worst_damage_linf": False,
-    "worst_gap": True,
-    "worst_gap_linf": True,
-    "certified_distortion": True,
-}
-_GEOMETRY: dict[str, bool | None] = {
-    "spectral_radius": False,
-    "condition_number": False,
-    "von_neumann_entropy": None,
-    "effective_rank": None,
-    "entropy_khan2022": None,
-    "trace": False,
-    "log_pseudo_determinant": None,
-    "active_units": None,
-}
-DIRECTIONS: dict[str, bool | None] = _HEADLINE | {
-    f"{room}.{score}": direction for room in ROOMS for score, direction in _GEOMETRY.items()
-}
-"""Full name of every score: True if a higher figure is more robust, False if a lower one is, None without direction."""
-_ANY, _POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
-_REACH: dict[str, tuple[float, float]] = {
-    # the target itself is a candidate of every attack with C > 0, so none goes further than to it
-    "hinge": (0.0, 1.0),
-    # from 1, where nothing was done, to 0, the target's own: more would mean being pushed away from it all along
-    "auddc": (0.0, 1.0),
-    "linearity": (0.0, 1.0),
-    "floor": _ANY,
-    "reach": _ANY,
-    "reconstruction_error": _POSITIVE,
-    "damage": _POSITIVE,
-    "damage_gain": _POSITIVE,
-    "damage_latent": _POSITIVE,
-    "worst_damage": _POSITIVE,
-    "worst_damage_linf": _POSITIVE,
-    "worst_gap": _ANY,
-    "worst_gap_linf": _ANY,
-    # the target itself is as close as can be to its own posterior, so no bound can ask for more
-    "certified_distortion": (0.0, 1.0),
-    "spectral_radius": _POSITIVE,
-    "condition_number": (1.0, math.inf),
-    "von_neumann_entropy": _POSITIVE,
-    "effective_rank": (1.0, math.inf),
-    "entropy_khan2022": _POSITIVE,
-    "trace": _POSITIVE,
-    "log_pseudo_determinant": _ANY,
-    "active_units": _POSITIVE,
-}
-RANGES: dict[str, tuple[float, float]] = {score: _REACH[score.rpartition(".")[2]] for score in DIRECTIONS}
-"""Full name of every score: the least and the most it can be, for any model."""
-
-_MEANS = (
-    "auddc", "reach", "reconstruction_error", "damage", "damage_gain", "damage_latent", "worst_damage",
-    "worst_damage_linf",
-)  # fmt: skip
-PAIR_SCORES = ("hinge", "auddc", "linearity", "floor", "reach", "worst_gap", "worst_gap_linf", "certified_distortion")
-"""Scores with one figure a pair; all others have one an image."""
+_ANY, _POSITIVE, _SHARE, _FROM_ONE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0), (1.0, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +29,44 @@ class Kind:
     statistic: Statistic
     counted: str
 
+
+_HEADLINE: dict[str, Kind] = {
+    # the target itself is a candidate of every attack with C > 0, so none goes further than to it
+    "hinge": Kind(direction=True, reach=_SHARE, statistic="median", counted="pairs"),
+    # from 1, where nothing was done, to 0, the target's own: more would mean being pushed away from it all along
+    "auddc": Kind(direction=True, reach=_SHARE, statistic="mean", counted="pairs"),
+    "linearity": Kind(direction=None, reach=_SHARE, statistic="median", counted="pairs"),
+    "floor": Kind(direction=None, reach=_ANY, statistic="median", counted="pairs"),
+    "reach": Kind(direction=None, reach=_ANY, statistic="mean", counted="pairs"),
+    "reconstruction_error": Kind(direction=None, reach=_POSITIVE, statistic="mean", counted="images"),
+    "damage": Kind(direction=False, reach=_POSITIVE, statistic="mean", counted="images"),
+    "damage_gain": Kind(direction=False, reach=_POSITIVE, statistic="mean", counted="images"),
+    "damage_latent": Kind(direction=False, reach=_POSITIVE, statistic="mean", counted="images"),
+    "worst_damage": Kind(direction=False, reach=_POSITIVE, statistic="mean", counted="images"),
+    "worst_damage_linf": Kind(direction=False, reach=_POSITIVE, statistic="mean", counted="images"),
+    "worst_gap": Kind(direction=True, reach=_ANY, statistic="median", counted="pairs"),
+    "worst_gap_linf": Kind(direction=True, reach=_ANY, statistic="median", counted="pairs"),
+    # the target itself is as close as can be to its own posterior, so no bound can ask for more
+    "certified_distortion": Kind(direction=True, reach=_SHARE, statistic="median", counted="pairs"),
+}
+_GEOMETRY: dict[str, Kind] = {
+    "spectral_radius": Kind(direction=False, reach=_POSITIVE, statistic="median", counted="images"),
+    "condition_number": Kind(direction=False, reach=_FROM_ONE, statistic="median", counted="images"),
+    "von_neumann_entropy": Kind(direction=None, reach=_POSITIVE, statistic="median", counted="images"),
+    "effective_rank": Kind(direction=None, reach=_FROM_ONE, statistic="median", counted="images"),
+    "entropy_khan2022": Kind(direction=None, reach=_POSITIVE, statistic="median", counted="images"),
+    "trace": Kind(direction=False, reach=_POSITIVE, statistic="median", counted="images"),
+    "log_pseudo_determinant": Kind(direction=None, reach=_ANY, statistic="median", counted="images"),
+    "active_units": Kind(direction=None, reach=_POSITIVE, statistic="count", counted="images"),
+}
+_BARE = _HEADLINE | _GEOMETRY
+_KINDS = _HEADLINE | {f"{room}.{score}": kind for room in ROOMS for score, kind in _GEOMETRY.items()}
+DIRECTIONS = {score: kind.direction for score, kind in _KINDS.items()}
+"""Full name of every score: True if a higher figure is more robust, False if a lower one is, None without direction."""
+RANGES = {score: kind.reach for score, kind in _KINDS.items()}
+"""Full name of every score: the least and the most it can be, for any model."""
+PAIR_SCORES = tuple(score for score, kind in _KINDS.items() if kind.counted == "pairs")
+"""Scores with one figure a pair; all others have one an image."""
 
 DECLARED: dict[str, Kind] = {}
 """Scores of plugins by their full names, of those that are active and of reports that were read."""
@@ -133,7 +106,10 @@ def full_name(score: str) -> str:
         return score
     if score in _GEOMETRY:
         return f"{ROOMS[0]}.{score}"
-    raise OptionError(f"unknown score {score!r}; choose one of {', '.join((*DIRECTIONS, *DECLARED))}")
+    known = (*DIRECTIONS, *DECLARED)
+    meant = difflib.get_close_matches(str(score), (*known, *_GEOMETRY), n=1)
+    hint = f" (did you mean {meant[0]!r}?)" if meant else ""
+    raise OptionError(f"unknown score {score!r}{hint}; choose one of {', '.join(known)}")
 
 
 def short_name(score: str) -> str:
@@ -143,11 +119,9 @@ def short_name(score: str) -> str:
 
 
 def statistic_of(score: str) -> Statistic:
-    """How the figures of a score are combined."""
-    if score in DECLARED:
-        return DECLARED[score].statistic
-    name = score.rpartition(".")[2]
-    return "count" if name == "active_units" else "mean" if name in _MEANS else "median"
+    """How the figures of a score are combined, whichever room it is of; a median where it is not known."""
+    kind = DECLARED.get(score) or _BARE.get(score.rpartition(".")[2])
+    return "median" if kind is None else kind.statistic
 
 
 def counted(score: str) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from vaeaudit.errors import OptionError
+from vaeaudit.errors import DataError, OptionError, brief
 from vaeaudit.intervals import SMALLEST_SAMPLE as SMALLEST_SAMPLE
 from vaeaudit.intervals import Statistic as Statistic
 from vaeaudit.intervals import bounds_of_count, bounds_of_mean, interval_of_median
@@ -17,6 +17,8 @@ from vaeaudit.intervals import bounds_of_count, bounds_of_mean, interval_of_medi
 CONFIDENCE = 0.95
 _EACH_SIDE = 0.5 + CONFIDENCE / 2
 _ROUNDING = 1e-9
+_NUMBERS = "biufO"
+"""Kinds of arrays that figures come in: not text, dates, or complex numbers, which numpy would turn into some figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +51,7 @@ class Estimate:
             raise OptionError(f"an estimate has at least no values behind it, got n = {self.n}")
         if not self.low <= self.high:
             raise OptionError(f"an interval runs from low to high, got [{self.low}, {self.high}]")
-        slack = _ROUNDING * abs(self.value) if math.isfinite(self.value) else 0.0
-        if self.value < self.low - slack or self.value > self.high + slack:
+        if not math.isnan(self.value) and not holds((self.low, self.high), self.value):
             raise OptionError(f"an interval holds its figure, got {self.value} outside [{self.low}, {self.high}]")
 
     def distrusted(self) -> Estimate:
@@ -58,9 +59,37 @@ class Estimate:
         return replace(self, trusted=False)
 
 
+def holds(bounds: tuple[float, float], value: float) -> bool:
+    """Whether a figure lies inside its bounds, but for rounding."""
+    slack = _ROUNDING * abs(value) if math.isfinite(value) else 0.0
+    return bounds[0] - slack <= value <= bounds[1] + slack
+
+
 def all_distrusted(estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
     """The same estimates, marked as not to be relied upon."""
     return tuple(one.distrusted() for one in estimates)
+
+
+def figures_of(**given: ArrayLike) -> tuple[NDArray[np.float64], ...]:
+    """Arrays that somebody hands over, as float64; None among numbers is NaN.
+
+    Args:
+        given: the arrays, by the names of the arguments they came in.
+
+    Raises:
+        DataError: one of them is not made of numbers, or its rows differ in length.
+    """
+    return tuple(_as_floats(name, values) for name, values in given.items())
+
+
+def _as_floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in _NUMBERS:
+            raise TypeError(f"{array.dtype} is no kind of real number")
+        return array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} expects an array of real numbers, got {brief(values)} ({error})") from None
 
 
 def estimate(

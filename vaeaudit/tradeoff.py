@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from vaeaudit.errors import DataError
-from vaeaudit.statistics import CONFIDENCE, Estimate, estimate
+from vaeaudit.statistics import CONFIDENCE, Estimate, estimate, figures_of
 
 Floats = NDArray[np.float64]
 _PARAMETERS = 3
@@ -84,7 +84,7 @@ def fit_hinge(distortion: ArrayLike, gap: ArrayLike) -> HingeFit:
         gap: Y, the same shape; curves with NaN are left unfitted.
 
     Raises:
-        DataError: shapes that differ, or curves of fewer than four points.
+        DataError: shapes that differ, curves of fewer than four points, or what is no number.
     """
     x, y = _curves(distortion, gap)
     sticks = [_fit(a, b) for a, b in zip(np.atleast_2d(x), np.atleast_2d(y), strict=True)]
@@ -115,7 +115,7 @@ def auddc(distortion: ArrayLike, gap: ArrayLike) -> Estimate:
         gap: Y, the same shape.
 
     Raises:
-        DataError: shapes that differ, or curves of fewer than four points.
+        DataError: shapes that differ, curves of fewer than four points, or what is no number.
     """
     areas = np.atleast_1d(areas_under(distortion, gap))
     return estimate(areas, statistic="mean", unit="area", higher_is_better=True)
@@ -138,7 +138,7 @@ def _area(x: Floats, y: Floats) -> float:
 
 
 def _curves(distortion: ArrayLike, gap: ArrayLike) -> tuple[Floats, Floats]:
-    x, y = np.asarray(distortion, dtype=np.float64), np.asarray(gap, dtype=np.float64)
+    x, y = figures_of(distortion=distortion, gap=gap)
     if x.shape != y.shape or x.ndim not in (1, 2) or x.shape[-1] < FEWEST_STRENGTHS:
         raise DataError(
             f"distortion and gap expect one shape (strengths,) or (pairs, strengths) with at least "

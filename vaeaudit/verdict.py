@@ -13,9 +13,11 @@ from vaeaudit.samples import check_level
 from vaeaudit.score_names import PAIR_SCORES as PAIR_SCORES
 from vaeaudit.score_names import counted as counted
 from vaeaudit.score_names import direction_of, full_name, range_of, short_name, statistic_of
-from vaeaudit.statistics import CONFIDENCE, Estimate
+from vaeaudit.statistics import CONFIDENCE, Estimate, holds
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
+WORST_FIRST: tuple[Outcome, ...] = ("FAIL", "INVALID", "INCONCLUSIVE", "PASS")
+"""In the order in which several outcomes are told; the first of them is what they come to together."""
 HOPELESS = 100
 """No advice to take more samples than this many times those there are."""
 _WHOLE = 10.0
@@ -148,7 +150,7 @@ def judge(
     """Hold a score against a bar, by its one-sided bounds (definitions D11).
 
     PASS if the bound on the safe side clears the bar, FAIL if the other bound is beyond it,
-    INCONCLUSIVE if neither is so, INVALID if the measurement is not to be trusted.
+    INCONCLUSIVE if neither is so, INVALID if the measurement is not to be trusted, or the figure is not that of its sample.
 
     Args:
         score: name of the score.
@@ -167,6 +169,11 @@ def judge(
     outcome: Outcome
     if distrust or not estimate.trusted or math.isnan(estimate.value):
         outcome, reason = "INVALID", distrust or "there is no measurement to hold against the bar"
+    elif not holds(bounds, estimate.value):
+        outcome, reason = (
+            "INVALID",
+            "the figure lies outside the bounds of the sample behind it: the report was changed",
+        )
     else:
         outcome = _outcome(low, high, bar)
         needed = smallest_sample(name, confidence=confidence, looks=looks)

@@ -17,8 +17,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from pytest_vaeaudit.options import OPTIONS, Option
 from vaeaudit.commands.parser import argument_parser
+from vaeaudit.report.meanings import MEANINGS
 from vaeaudit.report.schema import json_schema
-from vaeaudit.report.words import MEANINGS
 from vaeaudit.score_names import DIRECTIONS, RANGES, ROOMS, counted
 from vaeaudit.spec import PRESETS, Spec
 

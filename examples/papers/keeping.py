@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import nn
 
-from vaeaudit.files import make_folder, read_arrays, write_arrays, write_atomically
+from vaeaudit.arrays import read_arrays, write_arrays
+from vaeaudit.files import make_folder, write_atomically
 
 Net = TypeVar("Net", bound=nn.Module)
 _DIGITS = 5

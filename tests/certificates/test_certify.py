@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from vaeaudit import Autoencoder, DataError, OptionError
 from vaeaudit.certificates import NotCertifiedError, certify
-from vaeaudit.certificates.ellipsoids import Propagation, Spread
+from vaeaudit.certificates.ellipsoids import Spread
 from vaeaudit.certificates.graph import read_network
+from vaeaudit.certificates.propagation import Propagation
 
 FREE = (-math.inf, math.inf)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaeaudit.certificates.ellipsoids import norm_of_step
+from vaeaudit.certificates.chains import norm_of_step
 from vaeaudit.certificates.graph import read_network
 from vaeaudit.certificates.norms import Convolution, norm_of_matrix
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from vaeaudit import Autoencoder
 from vaeaudit.attacks import maximum_damage, spectral, targeted
 from vaeaudit.certificates import Certificates, certify
-from vaeaudit.certificates.ellipsoids import Propagation, Spread
+from vaeaudit.certificates.ellipsoids import Spread
 from vaeaudit.certificates.heads import Heads, encoder_heads
+from vaeaudit.certificates.propagation import Propagation
 from vaeaudit.divergences import divergence_named
 
 FREE = (-math.inf, math.inf)

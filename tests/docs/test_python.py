@@ -23,10 +23,6 @@ TESTS = Path(__file__).resolve().parents[1]
 
 OWN = {"docs/tutorial.md", "docs/howto/unusual_encoders.md", "docs/howto/choosing_budgets.md"}
 """Pages that need nothing of the reader's own: they run without stand-ins."""
-LOADED = ("vaeaudit.report.pages.html", "vaeaudit.auditing", "matplotlib.backends.backend_svg", "filelock")
-"""Imported before any run in this process, because pytester unloads what a test was the first to import."""
-for module in LOADED:
-    importlib.import_module(module)
 CONFTEST = """
 import sys
 import pytest
@@ -144,7 +140,12 @@ def test_the_python_of_a_page_runs_in_order(
 
 
 def test_the_tests_of_a_page_pass_in_a_project(
-    page_of_tests: Path, blocks: Any, pytester: pytest.Pytester, plain_pages: None, monkeypatch: pytest.MonkeyPatch
+    page_of_tests: Path,
+    blocks: Any,
+    loaded: None,
+    pytester: pytest.Pytester,
+    plain_pages: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from vaeaudit import AuditError, DataError, OptionError, plan
-from vaeaudit.data import _draw, load_images
+from vaeaudit.data import load_images
+from vaeaudit.data.positions import drawn_positions
 
 fuzzed = settings(max_examples=150, deadline=None, derandomize=True, phases=[Phase.generate])
 DTYPES = [
@@ -126,7 +127,7 @@ def test_any_data_become_images_or_are_refused(source: Any, bounds: tuple[float,
 )  # fmt: skip
 def test_positions_are_drawn_without_listing_them_all(size: int, limit: int, seed: int, include: list[int]) -> None:
     include = [i for i in include if i < size]
-    drawn = _draw(size, limit, include, seed)
+    drawn = drawn_positions(size, limit, include, seed)
     if size <= limit:
         listed = np.arange(size)
     else:

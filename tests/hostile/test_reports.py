@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from vaeaudit import AuditError, AuditReport, ReportError, load
-from vaeaudit.files import read_arrays
+from vaeaudit.arrays import read_arrays
 from vaeaudit.report.pages.html import render
 
 MakeReport = Callable[..., AuditReport]

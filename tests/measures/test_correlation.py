@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from vaeaudit import DataError, correlation, rank_correlation
+from vaeaudit import Correlation, DataError, OptionError, correlation, rank_correlation
 
 
 def test_a_rank_correlation_is_scipys_and_lies_within_its_interval() -> None:
@@ -58,3 +59,31 @@ def test_the_intervals_hold_what_they_promise_for_ten_models(pearson: float, mon
 def test_figures_of_other_models_are_refused() -> None:
     with pytest.raises(DataError, match=r"one shape \(models,\), got \(3,\) and \(2,\)"):
         rank_correlation([1.0, 2, 3], [1.0, 2])
+
+
+@pytest.mark.parametrize(
+    "figures", [["a", "b", "c"], [1j, 2, 3], np.array(["2026", "2027", "2028"], "M8[D]"), [[1], [2, 3]]]
+)
+def test_what_is_no_number_is_refused_by_the_name_of_its_argument(figures: Any) -> None:
+    with pytest.raises(DataError, match="second expects an array of real numbers, got "):
+        rank_correlation([1.0, 2, 3], figures)
+
+
+@pytest.mark.parametrize("models", range(4, 40))
+def test_rounding_puts_no_perfect_order_beyond_one(models: int) -> None:
+    found = rank_correlation(np.arange(models), np.arange(models) ** 2)
+    assert found.low < found.value <= found.high == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"value": 0.9}, r"lies in its interval, and that from -1 to 1, got 0\.9 \[0\.1, 0\.8\]"),
+        ({"high": 1.5}, "from -1 to 1"),
+        ({"low": math.nan}, "from -1 to 1"),
+        ({"n": -1}, "n = -1"),
+    ],
+)
+def test_a_correlation_that_cannot_be_is_refused_where_it_is_made(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Correlation(**{"value": 0.5, "low": 0.1, "high": 0.8, "n": 10, **changed})

@@ -172,6 +172,29 @@ def test_what_is_lost_by_rounding_spoils_its_attack() -> None:
     assert health.finding_hinge_below_quantisation(0.4).message.startswith("the median distortion at the hinge is 0.4 ")
 
 
+@pytest.mark.parametrize(("originals", "severity"), [(23, "warning"), (12, "warning"), (11, "invalid"), (1, "invalid")])
+def test_pairs_that_share_originals_are_not_taken_for_independent(originals: int, severity: str) -> None:
+    (finding,) = health.findings_of_originals(24, originals)
+    assert (finding.name, finding.severity) == ("shared_originals", severity)
+    assert [finding.invalidates(score) for score in ("hinge", "auddc", "reach", "damage")] == [
+        severity == "invalid"
+    ] * 3 + [False]
+    assert not health.findings_of_originals(24, 24)
+
+
+@pytest.mark.parametrize(
+    ("filled", "severity"),
+    [(0.5, "warning"), (0.05, "warning"), (0.04, "invalid"), (1 / 255, "invalid"), (0.0, "invalid")],
+)
+def test_budgets_of_bounds_that_images_hardly_use_say_nothing_of_damage(filled: float, severity: str) -> None:
+    (finding,) = health.findings_of_images(filled, (0.0, 255.0))
+    assert (finding.name, finding.severity) == ("images_fill_little_of_bounds", severity)
+    assert [finding.invalidates(score) for score in ("damage", "damage_gain", "worst_damage", "hinge")] == [
+        severity == "invalid"
+    ] * 3 + [False]
+    assert not health.findings_of_images(0.51, (0.0, 255.0))
+
+
 def test_a_suppressed_finding_concerns_and_does_not_invalidate() -> None:
     finding = health.finding_stateful(0.1)
     (aside,) = health.described([finding], ("stateful_model",))

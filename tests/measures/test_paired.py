@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vaeaudit import DataError, gap_at, paired_difference
+from vaeaudit import DataError, fit_hinge, gap_at, paired_difference
 
 LOW = np.array([0.42, 0.45, 0.47, 0.5, 0.52, 0.55, 0.58, 0.6])
 HIGH = LOW + 0.1 + 0.01 * np.arange(8)
@@ -70,3 +70,23 @@ def test_a_curve_or_a_place_that_is_missing_has_no_gap() -> None:
 def test_shapes_that_do_not_match_are_said(call: Any, arguments: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         call(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "name"),
+    [
+        (paired_difference, (["a"] * 8, LOW), "first"),
+        (paired_difference, (LOW, LOW + 1j), "second"),
+        (paired_difference, (LOW, [[1.0], [2.0, 3.0]]), "second"),
+        (gap_at, (np.full((2, 5), "x"), np.zeros((2, 5)), 0.5), "distortion"),
+        (gap_at, (np.zeros((2, 5)), np.zeros((2, 5)), "half"), "at"),
+        (fit_hinge, (["a"] * 5, np.zeros(5)), "distortion"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_the_name_of_its_argument(call: Any, arguments: Any, name: str) -> None:
+    with pytest.raises(DataError, match=f"^{name} expects an array of real numbers, got "):
+        call(*arguments)
+
+
+def test_none_stands_for_a_missing_figure() -> None:
+    assert paired_difference([None, *HIGH[1:]], LOW).mean.n == 7

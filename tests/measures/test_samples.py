@@ -49,12 +49,14 @@ def _most(trials: int, rate: float) -> float:
 
 def _outcomes(bounds: tuple[Floats, Floats], bar: float, *, looks: int = 1) -> list[Outcome]:
     """The verdict of every trial on `at_least(bar)`."""
-    figures = (Estimate(value=0.0, low=-INF, high=INF, n=24) for _ in bounds[0])
-    pairs = zip(*(side.tolist() for side in bounds), strict=True)
-    return [
+    pairs = list(zip(*(side.tolist() for side in bounds), strict=True))
+    figures = [Estimate(value=min(max(0.0, low), high), low=-INF, high=INF, n=24) for low, high in pairs]
+    found = [
         judge("reach", figure, at_least(bar), bounds=pair, looks=looks).outcome
         for figure, pair in zip(figures, pairs, strict=True)
     ]
+    assert "INVALID" not in found
+    return found
 
 
 @pytest.mark.parametrize("n", [24, 50])

@@ -48,6 +48,9 @@ def _judge(
         (0.4, 0.5, INF, at_most(0.3), "FAIL"),
         (-INF, math.nan, INF, at_least(0.1), "INVALID"),
         (0.4, math.nan, 0.6, at_least(0.1), "INVALID"),
+        (0.4, 0.9, 0.6, at_least(0.1), "INVALID"),  # a figure that is not that of the sample behind it
+        (0.4, 0.1, 0.6, at_most(0.7), "INVALID"),
+        (0.4, 0.4 - 1e-12, 0.6, at_most(0.7), "PASS"),  # rounding
     ],
 )
 def test_the_bounds_decide(low: float, value: float, high: float, bar: Bar, outcome: str) -> None:
@@ -74,7 +77,7 @@ def test_a_distrusted_measurement_is_invalid_wherever_the_bar_lies(bar: Bar) -> 
     [
         ("hinge", at_most(0.3), r"hinge: higher is more robust, so the bar is at_least\(...\), got at_most\(0.3\)"),
         ("trace", at_least(200), r"trace: lower is more robust, so the bar is at_most\(...\), got at_least\(200\)"),
-        ("hing", at_least(0.3), "unknown score 'hing'; choose one of hinge, auddc"),
+        ("hing", at_least(0.3), r"unknown score 'hing' \(did you mean 'hinge'\?\); choose one of hinge, auddc"),
         ("hinge", 0.3, r"hinge: expected at_least\(\.\.\.\) or at_most\(\.\.\.\), got 0\.3"),
         (
             "hinge",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import re
 import textwrap
 import warnings
 from dataclasses import dataclass
@@ -12,14 +12,6 @@ from typing import Any
 
 import pytest
 
-LOADED = (
-    "vaeaudit.report.pages.html", "vaeaudit.report.exports.github", "matplotlib.backends.backend_svg", "filelock",
-    "vaeaudit.config", "vaeaudit.spec", "pytest_vaeaudit.audit_files", "pytest_vaeaudit.audited", "pytest_vaeaudit.fixture",
-    "pytest_vaeaudit.measuring", "pytest_vaeaudit.summary",
-)  # fmt: skip
-"""Imported before any run in this process, because pytester unloads what a test was the first to import."""
-for module in LOADED:
-    importlib.import_module(module)
 CONFTEST = """
 import json
 import sys
@@ -52,6 +44,30 @@ from stand_in import MASKED, Model
 """
 QUIETER = ("-p", "no:hypothesispytest")
 """Hypothesis' plugin would import the whole of Hypothesis at the end of every run."""
+OPEN, HIGH, LOW = (0.1, 0.5) * 12, (0.5,) * 24, (0.01,) * 24
+"""Twenty-four hinges that leave a bar of 0.3 open, that clear it, and that miss it."""
+
+
+def a_test(body: str) -> str:
+    """A file with one test."""
+    return "def test_it(vae_audit, robust, fragile):\n" + "".join(f"    {line}\n" for line in body.strip().splitlines())
+
+
+def outcomes(result: pytest.RunResult, section: str = "vaeaudit") -> list[tuple[str, str, str]]:
+    """Score, outcome and number of samples of every line of the terminal section, the worst first."""
+    pattern = r"^([a-z._]+) .* (PASS|FAIL|INCONCLUSIVE|INVALID) \([\d.]+ %, (\d+) "
+    after = result.stdout.str().partition(f"= {section} =")[2]
+    return re.findall(pattern, after, re.MULTILINE)
+
+
+def errors(result: pytest.RunResult) -> list[str]:
+    """Lines of the failures' messages, margin and all."""
+    return [line for line in result.stdout.str().splitlines() if line.startswith("E  ")]
+
+
+def counts(project: Any) -> list[int]:
+    """Numbers of pairs that were measured, in order."""
+    return [int(measured[2]) for measured in project.measured]
 
 
 @dataclass
@@ -67,6 +83,11 @@ class Project:
     def write(self, tests: str, name: str = "test_ci") -> None:
         """Write a test file; `robust`, `fragile` and `model` are fixtures, at_least and at_most are imported."""
         self.pytester.makepyfile(**{name: HEAD + textwrap.dedent(tests)})
+
+    def add_to_conftest(self, text: str) -> None:
+        """Let the project's conftest.py say more."""
+        path = self.pytester.path / "conftest.py"
+        path.write_text(path.read_text() + text)
 
     def set_model(self, **said: Any) -> None:
         """Say what the fixture `model` is, by the fields of a stand-in model; `masked=True` makes it a doubtful one."""
@@ -94,7 +115,7 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, plain_pages: None, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(loaded: None, pytester: pytest.Pytester, plain_pages: None, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project whose audits are drawn by `stand_in.py`; no CI, 80 columns, pages without pictures."""
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_vaeaudit.baseline import Entry, change_of, key_of, read_baseline, updated, write_baseline
-from vaeaudit import ReportError
+from pytest_vaeaudit.baseline import (
+    Entry,
+    change_of,
+    digits_needed,
+    entry_of,
+    key_of,
+    read_baseline,
+    updated,
+    write_baseline,
+)
+from vaeaudit import Estimate, ReportError
 
 FILE = "vaeaudit-baseline.json"
 HELD = """
@@ -87,6 +98,14 @@ def test_an_entry_says_all_that_a_later_comparison_needs(project: Any) -> None:
     assert found["settings"] == {"preset": "quick", "pairs": 24, "divergence": "kl"}
     assert found["versions"] == {"vaeaudit": "0.1.0", "torch": "2.15.0", "python": "3.11.7", "device": "cpu"}
     assert found["slack"] == pytest.approx(0.1 * found["value"])
+
+
+@pytest.mark.parametrize(("score", "higher"), [("hinge", True), ("damage", False)])
+def test_an_entry_has_the_direction_of_its_score_whatever_a_cached_report_says(score: str, higher: bool) -> None:
+    provenance = SimpleNamespace(environment={}, seed=7, preset="quick", settings={}, weights="w1", source="images")
+    report: Any = SimpleNamespace(provenance=provenance)
+    turned = Estimate(value=0.5, low=0.4, high=0.6, n=50, higher_is_better=not higher)
+    assert entry_of("t.py::test_x", score, turned, report, slack=0, environment={})["higher_is_better"] is higher
 
 
 def test_versions_that_a_hook_adds_are_recorded(project: Any) -> None:
@@ -262,7 +281,10 @@ def test_scores_can_be_named_and_lower_may_be_better(project: Any) -> None:
 
 @pytest.mark.parametrize(
     ("score", "says"),
-    [("hindge", "unknown score 'hindge'; choose one of hinge,"), ("linearity", "linearity has no better or worse")],
+    [
+        ("hindge", "unknown score 'hindge' (did you mean 'hinge'?); choose one of hinge,"),
+        ("linearity", "linearity has no better or worse"),
+    ],
 )
 def test_an_unknown_or_directionless_score_is_refused(project: Any, score: str, says: str) -> None:
     project.write(HELD.replace("regression()", f"regression({score!r})"))
@@ -289,12 +311,53 @@ def test_a_regression_fails_with_both_figures_and_what_explains_it(project: Any)
     assert "pytest_vaeaudit/" not in result.stdout.str().split("vaeaudit ====")[0]
 
 
-def test_the_recorded_slack_is_allowed_for(project: Any) -> None:
+def test_the_recorded_slack_is_allowed_for_and_told(project: Any) -> None:
     project.write(HINGE_HELD)
     recorded(project)
     project.set_model(hinge=0.4)
     project.run().assert_outcomes(failed=1)
     edit(project, slack=0.2)
+    result = project.run("-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["hinge *, baseline 0.* [[]0.*, 0.*[]] with a slack of 0.2 PASS (50 pairs)"])
+
+
+def test_rounding_never_makes_a_regression_look_like_none(project: Any) -> None:
+    project.write(HINGE_HELD)
+    high = recorded(project)[KEY]["high"]
+    edit(project, value=high + 2e-7, low=high + 1e-7, high=high + 3e-7)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    (line,) = {
+        line.removeprefix("E").strip() for line in result.outlines if " FAIL (50 pairs)" in line and "Error" in line
+    }
+    said = [float(number) for number in re.findall(r"\d\.\d+(?:e-\d+)?", line)]
+    assert said[2] < said[4], "the new figure's upper end lies below the recorded one's lower end, as it is told too"
+
+
+@given(old=intervals(), new=intervals(), slack=st.sampled_from([0.0, 0.1234567]), higher=st.booleans())
+def test_as_many_digits_are_told_as_the_comparison_takes(old: Any, new: Any, slack: float, higher: bool) -> None:
+    before, after = (entry(**ends, higher_is_better=higher, slack=slack) for ends in (old, new))
+    digits = digits_needed(before, after)
+    told = [
+        {**each, **{end: float(f"{each[end]:.{digits}g}") for end in ("low", "high", "slack")}}
+        for each in (before, after)
+    ]
+    assert change_of(told[0], told[1]) == change_of(before, after)
+    assert digits_needed(before, before) == 3
+
+
+def test_a_figure_that_nothing_bounds_on_its_better_side_passes_only_where_its_other_end_does(project: Any) -> None:
+    project.write(HINGE_HELD)
+    recorded(project)
+    project.set_model(hinge=0.2, censored=True)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "INVALID" in lines(result)
+    assert f"its other end is worse than {FILE} records, so whether it regressed cannot be told" in lines(result)
+    project.run("--vaeaudit-update=all").assert_outcomes(passed=1)
+    recorded(project)
+    project.set_model(hinge=0.9, censored=True)
     project.run().assert_outcomes(passed=1)
 
 

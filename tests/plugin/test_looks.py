@@ -90,8 +90,9 @@ class DrawnPlan:
         self.identity = {}
 
     def report(self, pairs: int | None = None, **_: Any) -> AuditReport:
-        template = self.templates[pairs or self.pairs]
-        return replace(template, curves=replace(template.curves, hinge=self.hinges[:pairs]))
+        template, hinges = self.templates[pairs or self.pairs], self.hinges[: pairs or self.pairs]
+        headline = replace(template.hinge, value=float(np.median(hinges)), low=-math.inf, high=math.inf)
+        return replace(template, hinge=headline, curves=replace(template.curves, hinge=hinges))
 
 
 class Drawing:

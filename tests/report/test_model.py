@@ -261,7 +261,10 @@ def test_damaged_arrays_say_how_to_go_on_without_them(make_report: MakeReport, t
 
 
 def test_an_unknown_score_lists_the_choices(make_report: MakeReport) -> None:
-    with pytest.raises(OptionError, match=r"unknown score 'hing'; choose one of hinge, auddc, .*encoder\.trace"):
+    with pytest.raises(
+        OptionError,
+        match=r"unknown score 'hing' \(did you mean 'hinge'\?\); choose one of hinge, auddc, .*encoder\.trace",
+    ):
         make_report().score("hing")
 
 
@@ -382,6 +385,21 @@ def test_what_was_not_measured_has_an_empty_sample_and_an_invalid_verdict(make_r
     assert report.sample(score).values.size == 0
     (verdict,) = report.check(**{score: at_most(1e9)})
     assert verdict.outcome == "INVALID"
+
+
+def test_a_score_of_the_worst_case_alone_names_the_preset_that_measures_it(make_report: MakeReport) -> None:
+    (verdict,) = make_report(sections=False).check(worst_damage=at_most(3))
+    assert verdict.outcome == "INVALID"
+    assert verdict.reason == 'the preset "standard" does not measure it; "thorough" does'
+
+
+def test_a_figure_that_is_not_that_of_its_sample_is_invalid(make_report: MakeReport) -> None:
+    report = make_report()
+    assert report.check(hinge=at_least(0.1))[0].outcome == "PASS"
+    claimed = dataclasses.replace(report.hinge, value=0.9, low=0.8, high=1.0)
+    (verdict,) = dataclasses.replace(report, hinge=claimed).check(hinge=at_least(0.1))
+    assert verdict.outcome == "INVALID"
+    assert verdict.reason == "the figure lies outside the bounds of the sample behind it: the report was changed"
 
 
 def test_a_subclass_equals_the_report_it_was_made_from(make_report: MakeReport, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from vaeaudit.report import words
+from vaeaudit.report.meanings import MEANINGS
 from vaeaudit.statistics import Estimate
 
 from .conftest import MakeReport
@@ -49,6 +50,17 @@ def test_an_interval_is_said_in_words(low: float, high: float, n: int, text: str
     assert words.interval(Estimate(value=1.5, low=low, high=high, n=n), "pairs") == text
 
 
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0004, "p < 0.001"), (0.0123, "p = 0.012"), (0.34, "p = 0.34"), (0.0499999, "p = 0.050"), (0.05, "p = 0.050"),
+        (0.0501, "p = 0.0501"), (0.050004, "p = 0.050004"), (math.nextafter(1 - 0.95, 1), "p = 0.0500000000000001"),
+    ],
+)  # fmt: skip
+def test_rounding_takes_no_p_value_across_the_level_of_what_is_significant(p: float, text: str) -> None:
+    assert words.p_value(p) == text
+
+
 def test_a_count_has_no_decimals() -> None:
     estimate = Estimate(value=10, low=9, high=12, n=64, statistic="count")
     assert (words.figure(estimate), words.interval(estimate)) == ("10", "9 to 12")
@@ -60,7 +72,7 @@ def test_a_full_name_is_read_out() -> None:
 
 
 def test_every_score_of_a_report_has_a_meaning(make_report: MakeReport) -> None:
-    assert {name.rpartition(".")[2] for name in make_report().scores()} == set(words.MEANINGS)
+    assert {name.rpartition(".")[2] for name in make_report().scores()} == set(MEANINGS)
 
 
 def test_one_of_anything_is_singular(make_report: MakeReport) -> None:

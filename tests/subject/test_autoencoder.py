@@ -106,6 +106,12 @@ def test_the_fingerprint_tells_precisions_apart(dtype: torch.dtype, net: Net) ->
     assert zeros.fingerprint() != before
 
 
+def test_a_model_without_values_has_no_fingerprint() -> None:
+    model = nn.Linear(3, 2, device="meta")
+    with pytest.raises(ModelError, match="weight is on the meta device and holds no values; load the weights into"):
+        Autoencoder(model, torch.relu).fingerprint()
+
+
 @pytest.mark.parametrize("other", [torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int32)], ids=["shape", "dtype"])
 def test_the_fingerprint_tells_equal_bytes_apart_by(other: Tensor) -> None:
     one, two = (Autoencoder(lambda x, t=t: x + t, torch.relu).fingerprint() for t in (torch.zeros(2, 3), other))

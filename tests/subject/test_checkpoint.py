@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from vaeaudit.arrays import read_arrays, write_arrays
 from vaeaudit.checkpoint import Arrays, Checkpoint, Memory
 from vaeaudit.errors import FallbackWarning, StorageError
-from vaeaudit.files import read_arrays, write_arrays, write_atomically
+from vaeaudit.files import write_atomically
 
 KEY = {"seed": 0, "preset": "quick", "weights": "abc"}
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -35,6 +35,21 @@ class Slotted:
     """An object without a `__dict__`, as fast data classes are."""
 
     __slots__ = ("logvar", "mean")
+    mean: Tensor
+    logvar: Tensor
+
+
+class Backwards(NamedTuple):
+    """A named tuple that begins with what a plain pair ends with."""
+
+    log_var: Tensor
+    mu: Tensor
+
+
+class Sampled(NamedTuple):
+    """A named tuple with more than the posterior."""
+
+    sample: Tensor
     mean: Tensor
     logvar: Tensor
 
@@ -70,6 +85,8 @@ GAUSSIANS: dict[str, Callable[[], Any]] = {
     "loc and log_variance object": lambda: SimpleNamespace(loc=MEAN, log_variance=LOG_VARIANCE),
     "slotted object": lambda: Slotted(MEAN, LOG_VARIANCE),
     "object with properties": Dynamic,
+    "named tuple in another order": lambda: Backwards(LOG_VARIANCE, MEAN),
+    "named tuple with more beside it": lambda: Sampled(STD, MEAN, LOG_VARIANCE),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ import torch
 
 import vaeaudit
 from vaeaudit import AuditReport, Autoencoder, ModelError, StorageError, cli
+from vaeaudit.arrays import read_arrays, write_arrays
 from vaeaudit.checkpoint import Arrays, Checkpoint
 from vaeaudit.commands import statuses
 from vaeaudit.files import alone_in, write_atomically
@@ -104,6 +107,49 @@ def test_a_real_disk_without_room(tmp_path: Path) -> None:
         assert again.made == [6, 7, 8]
     finally:
         subprocess.run(["umount", str(place)], check=False)
+
+
+def test_arrays_are_written_without_being_packed_in_memory_first(tmp_path: Path) -> None:
+    arrays = {"rows": np.zeros(2**23)}
+    tracemalloc.start()
+    try:
+        write_arrays(tmp_path / "arrays.npz", arrays)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < arrays["rows"].nbytes
+    assert (tmp_path / "arrays.npz").stat().st_size > arrays["rows"].nbytes
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("room", [10, 1000, 200_000])
+def test_arrays_that_a_full_disk_cuts_short_leave_the_older_file_and_nothing_to_complain_of(
+    tmp_path: Path, room: int, compressed: bool
+) -> None:
+    path, rows = tmp_path / "arrays.npz", np.random.default_rng(0).random((3, 20_000))
+    write_arrays(path, {"rows": rows[:, :5]})
+    with (
+        files_of_at_most(room),
+        pytest.raises(StorageError, match="File too large; what lay there before is as it was"),
+    ):
+        write_arrays(path, {"rows": rows, "more": rows}, compressed=compressed)
+    gc.collect()
+    np.testing.assert_array_equal(read_arrays(path)["rows"], rows[:, :5])
+    assert scraps(tmp_path) == []
+
+
+def test_a_ctrl_c_while_arrays_are_written_leaves_nothing_to_complain_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(file: Any, array: Any, **_: Any) -> None:
+        file.write(b"some of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np.lib.format, "write_array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_arrays(tmp_path / "arrays.npz", {"rows": np.zeros(3)})
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("place", ["file/rows", "/proc/nowhere"])

@@ -24,10 +24,10 @@ def wrap(
 ) -> Autoencoder:
     """Recognise a model and make it an `Autoencoder`.
 
-    Asked in this order: whether it is an `Autoencoder` itself; plugins (docs/extending.md); adapters for diffusers, for pythae,
-    for a pair of exported programs; a pair (encoder, decoder); `encode` and `decode` methods (PyTorch-VAE, most Lightning modules, TorchScript);
-    `encoder` and `decoder` attributes with separate heads `fc_mu` and `fc_var` (lightning-bolts), or alone. docs/adapters.md
-    tells what each assumes and refuses.
+    Asked in this order: whether it is an `Autoencoder` itself; plugins (docs/extending.md); adapters for diffusers, for
+    pythae, for a pair of exported programs; a pair (encoder, decoder); `encode` and `decode` methods (PyTorch-VAE, most
+    Lightning modules, TorchScript); `encoder` and `decoder` attributes with separate heads `fc_mu` and `fc_var`
+    (lightning-bolts), or alone. docs/adapters.md tells what each assumes and refuses.
 
     Args:
         model: the model.

@@ -96,7 +96,7 @@ def _automatic(objective: Penalised, targets: Tensor, count: int) -> Tensor:
     if not centre > 0:
         raise GradientError(
             "the encoder gives originals and targets the same posterior, so there is nothing to attack: "
-            "it ignores its input, or all latent units have collapsed"
+            "it ignores its input, all latent units have collapsed, or the images are all the same"
         )
     anchored = count >= _FEWEST_ANCHORED
     octaves = torch.linspace(*OCTAVES, count - anchored, dtype=torch.float64, device=centre.device)

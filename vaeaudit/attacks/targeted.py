@@ -21,7 +21,7 @@ from vaeaudit.optimize import BoxLBFGS
 SOLVER = BoxLBFGS(memory=5, tolerance=1e-4, max_evaluations=1000)
 _ELEMENTS = {"cpu": 2**16}
 _ELEMENTS_ELSEWHERE = 2**20
-_FEW_PAIRS, _MANY_PAIRS = 8, 1024
+_FEW_PAIRS, _MANY_PAIRS = 16, 1024
 STATE_BYTES = 2**30
 """Memory for the optimiser's own state; with larger inputs fewer pairs are solved at once."""
 _BYTES_A_VALUE = 40

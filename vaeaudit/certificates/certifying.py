@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.certificates.chains import WIDEST
 from vaeaudit.certificates.constants import Constants
 from vaeaudit.certificates.convex import convex_divergence
-from vaeaudit.certificates.ellipsoids import WIDEST
 from vaeaudit.certificates.prepared import Prepared, prepare
 from vaeaudit.certificates.searching import (
     Surroundings,

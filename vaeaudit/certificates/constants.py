@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vaeaudit.certificates.ellipsoids import Propagation, norm_of_step, steps_before
+from vaeaudit.certificates.chains import norm_of_step
 from vaeaudit.certificates.heads import Heads
-from vaeaudit.certificates.steps import Elementwise, Linear, Maximum, Step
+from vaeaudit.certificates.propagation import Propagation
+from vaeaudit.certificates.steps import Elementwise, Linear, Maximum, Step, steps_before
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,17 +192,15 @@ class Nearest:
         rows = torch.arange(len(asked))[:, None].expand_as(where)
         start = w[rows, where].flatten(0, 1)
         wide = self._repeated(asked.shape[1])
-        return wide._refined(start, rates[rows, where].flatten(), asked.flatten(), best.flatten(), bound).view(
-            best.shape
-        )
+        refined = wide._refined(start, rates[rows, where].flatten(), asked.flatten(), best.flatten(), bound)
+        return refined.view(best.shape)
 
     def _rates(self) -> Tensor:
         """Falling weights of |w|^2 / 2 beside F, from where nothing moves to where F alone counts, `(rows, path)`."""
         _, gradient, curvature = self.divergence.terms(self.centre)
         root = self.root
-        stiff = (
-            root.square() * curvature.sum(1) if root.ndim == 1 else (root.square() * curvature[..., None]).sum((1, 2))
-        )
+        matrix = root.ndim > 1
+        stiff = (root.square() * curvature[..., None]).sum((1, 2)) if matrix else root.square() * curvature.sum(1)
         size = (stiff + _pulled(root, gradient).norm(dim=1)).clamp_min(1e-300)
         falling = torch.logspace(2, 2 - _DECADES, _PATH, dtype=torch.float64)
         rates: Tensor = size[:, None] * falling
@@ -246,12 +244,8 @@ class Nearest:
         """The tangent's value where nothing has moved, less a slack for rounding; and its slope sqrt(g' P g)."""
         y = self._at(w)
         value, gradient, _ = self.divergence.terms(y)
-        lost = _SLACK * (
-            value
-            + (gradient.abs() * (1 + self.centre.abs() + y.abs() + self.divergence.target[:, : y.shape[1]].abs())).sum(
-                1
-            )
-        )
+        sizes = 1 + self.centre.abs() + y.abs() + self.divergence.target[:, : y.shape[1]].abs()
+        lost = _SLACK * (value + (gradient.abs() * sizes).sum(1))
         slope = _slope(self.known, gradient)
         return value + (gradient * (self.centre - y)).sum(1) - lost, slope
 

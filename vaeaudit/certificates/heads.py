@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vaeaudit.autoencoder import Autoencoder
-from vaeaudit.certificates.graph import Network, read_network, tensors_of
+from vaeaudit.certificates.graph import Network, read_network
 from vaeaudit.certificates.refusal import NotCertifiedError
 from vaeaudit.certificates.steps import Linear, Step
+from vaeaudit.certificates.trials import tensors_of
 from vaeaudit.certificates.work import MOST_WORK
 from vaeaudit.introspection import find
 from vaeaudit.latent import Scale, read_posterior, read_reconstruction

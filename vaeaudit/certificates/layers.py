@@ -168,10 +168,8 @@ _LINEAR = {
 _WITH_BIAS = {
     F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
 }  # fmt: skip
-_PRODUCTS = {
-    operator.mul, operator.truediv, operator.matmul, operator.imul, operator.itruediv, torch.mul, torch.div, torch.matmul,
-    "mul", "div", "matmul",
-}  # fmt: skip
+_QUOTIENTS = {operator.truediv, operator.itruediv, torch.div, "div"}
+_PRODUCTS = {operator.mul, operator.matmul, operator.imul, torch.mul, torch.matmul, "mul", "matmul"}
 PASSES = {"contiguous", "clone", "detach", "float", "double", torch.clone, torch.detach, F.dropout, "requires_grad_"}
 """What gives back what it takes; a functional dropout must say that it is not training."""
 SUMS = {
@@ -196,29 +194,31 @@ def linear_function(
     """
     if function in _RESHAPES:
         return reshape(tuple(value.shape[1:]))
-    if function in _WITH_BIAS:
-        if arguments[:1] != (VARYING,):
-            return None
-        arguments, options = (*arguments[:2], None, *arguments[3:]), {**options, "bias": None}
-        if len(arguments) > 2:
-            options = {name: option for name, option in options.items() if name != "bias"}
-    elif function in _PRODUCTS:
-        if function in (operator.truediv, operator.itruediv, torch.div, "div") and (
-            arguments[:1] != (VARYING,) or options
-        ):
-            return None
-    elif function is operator.getitem:
-        if arguments[:1] != (VARYING,) or not _plain_index(arguments[1]):
-            return None
-    elif function is F.pad:
-        options = {**options, **dict(zip(("mode", "value"), arguments[2:], strict=False))}
-        arguments = arguments[:2]
-        options = {name: option for name, option in options.items() if name != "value"}
-    elif function is F.interpolate:
-        pass
-    elif function not in _SELECTIONS and function not in _LINEAR:
+    if not _is_linear(function, arguments, options):
         return None
-    return _applied(function, arguments, options, value)
+    return _applied(function, *_without_offset(function, arguments, options), value)
+
+
+def _is_linear(function: Any, arguments: Arguments, options: Options) -> bool:
+    """Whether a function is linear, but for an offset, in the argument that varies."""
+    varies_first = arguments[:1] == (VARYING,)
+    if function in _WITH_BIAS:
+        return varies_first
+    if function in _QUOTIENTS:
+        return varies_first and not options
+    if function is operator.getitem:
+        return varies_first and _plain_index(arguments[1])
+    return function in _PRODUCTS | _SELECTIONS | _LINEAR | {F.pad, F.interpolate}
+
+
+def _without_offset(function: Any, arguments: Arguments, options: Options) -> tuple[Arguments, Options]:
+    """What a function is called with, but for its bias, or for the value that a padding has."""
+    if function in _WITH_BIAS:
+        return (*arguments[:2], None, *arguments[3:]), {name: it for name, it in options.items() if name != "bias"}
+    if function is F.pad:
+        named = {**options, **dict(zip(("mode", "value"), arguments[2:], strict=False))}
+        return arguments[:2], {name: it for name, it in named.items() if name != "value"}
+    return arguments, options
 
 
 class _Varying:

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from vaeaudit.autoencoder import Autoencoder
+from vaeaudit.certificates.chains import WIDEST
 from vaeaudit.certificates.constants import Constants, constants_of
-from vaeaudit.certificates.ellipsoids import WIDEST, Propagation, Spread
+from vaeaudit.certificates.ellipsoids import Spread
 from vaeaudit.certificates.heads import Heads, decoder_heads, encoder_heads
+from vaeaudit.certificates.propagation import Propagation
 from vaeaudit.certificates.refusal import NotCertifiedError
 from vaeaudit.certificates.work import MOST_WORK, Work, propagation_work, too_much
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from vaeaudit.certificates.convex import Divergence, Nearest
-from vaeaudit.certificates.ellipsoids import Propagation, Spread
+from vaeaudit.certificates.ellipsoids import Spread
 from vaeaudit.certificates.heads import Heads
 from vaeaudit.certificates.margins import largest_variance, robust_anywhere, robust_nearby
 from vaeaudit.certificates.norms import MARGIN, largest_eigenvalue
 from vaeaudit.certificates.prepared import Prepared, part_of
+from vaeaudit.certificates.propagation import Propagation
 from vaeaudit.certificates.refusal import NotCertifiedError
 
 

@@ -73,3 +73,27 @@ class Step:
     inputs: tuple[Step, ...] = field(default=(), repr=False)
     event: tuple[int, ...]
     known: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def steps_before(step: Step) -> list[Step]:
+    """A step and all before it, each after what it takes."""
+    order: list[Step] = []
+    seen: set[Step] = set()
+    stack: list[tuple[Step, bool]] = [(step, False)]
+    while stack:
+        now, ready = stack.pop()
+        if ready:
+            order.append(now)
+        elif now not in seen:
+            seen.add(now)
+            stack.append((now, True))
+            stack.extend((source, False) for source in now.inputs)
+    return order
+
+
+def last_activation(output: Step) -> Step | None:
+    """The activation that a model ends in, but for reshapes and factors; None if it does not."""
+    last = output
+    while isinstance(last.operation, Linear) and last.operation.simple and last.operation.norm is not None:
+        last = last.inputs[0]
+    return last if isinstance(last.operation, Elementwise) else None

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from vaeaudit.certificates.ellipsoids import LARGEST, Chain, Value, last_activation, steps_before
+from vaeaudit.certificates.chains import LARGEST, Chain, Value, is_base, value_of
 from vaeaudit.certificates.norms import EIGENVALUES, work_of_norm
 from vaeaudit.certificates.refusal import NotCertifiedError
-from vaeaudit.certificates.steps import Linear, Maximum, Step, Sum
+from vaeaudit.certificates.steps import Linear, Maximum, Step, last_activation, steps_before
 from vaeaudit.operations import counted_operations
 
 MOST_PARAMETERS = 2**25
@@ -133,23 +133,13 @@ class _Count:
         """Count a step whose inputs are counted."""
         if step.operation is None:
             self.bases[step] = self.start, False
-            self.values[step] = {step: [()]}
-        elif isinstance(step.operation, Linear):
-            before = self.values[step.inputs[0]]
-            self.values[step] = {base: [(*chain, step) for chain in chains] for base, chains in before.items()}
-        elif isinstance(step.operation, Sum):
-            joint: Value = {}
-            for part in step.inputs:
-                for base, chains in self.values[part].items():
-                    joint.setdefault(base, []).extend(chains)
-            self.values[step] = joint
-        else:
+        elif is_base(step):
             size = math.prod(step.inputs[0].event)
             matrix = self.image(self.values[step.inputs[0]], size)
             if matrix:
                 self.each += (EIGENVALUES if isinstance(step.operation, Maximum) else 2 * _WEIGHTINGS) * size**3
             self.bases[step] = math.prod(step.event), matrix and not isinstance(step.operation, Maximum)
-            self.values[step] = {step: [()]}
+        self.values[step] = value_of(step, self.values)
 
     def shortened(self, step: Step) -> bool:
         """Count the length of a last activation alone, where `Propagation.constant` needs no matrix of it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,14 +13,14 @@ from vaeaudit.commands.statuses import PASS
 from vaeaudit.files import make_folder, write_atomically
 from vaeaudit.report.comparing.comparison import compare_all
 from vaeaudit.report.comparing.leaderboard import leaderboard, read_reports
-from vaeaudit.report.model import load
+from vaeaudit.report.model import AuditReport, load
 from vaeaudit.report.text.leaderboard import print_leaderboard
 from vaeaudit.report.text.terminal import print_comparison, print_page
 
 
 def compare(options: argparse.Namespace) -> int:
     """Compare every report with the first."""
-    reports = [load(path) for path in options.reports]
+    reports = _told_apart([load(path) for path in options.reports], options.reports)
     comparisons = compare_all(reports)
     for place, comparison in enumerate(comparisons):
         if place:
@@ -29,6 +31,15 @@ def compare(options: argparse.Namespace) -> int:
 
         _write_page(options.html, render_comparison(reports, comparisons))
     return PASS
+
+
+def _told_apart(reports: Sequence[AuditReport], paths: Sequence[Path]) -> list[AuditReport]:
+    """Reports by their names, and where two of one name were asked for, by where they lie too."""
+    names = [report.name for report in reports]
+    return [
+        replace(report, name=f"{report.name}, {path}") if names.count(report.name) > 1 else report
+        for report, path in zip(reports, paths, strict=True)
+    ]
 
 
 def rank(options: argparse.Namespace) -> int:

@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from vaeaudit.errors import GradientError, OptionError
+from vaeaudit.errors import OptionError
+from vaeaudit.geometry.modes import check_gradient_flows
 from vaeaudit.memory import free_bytes, is_out_of_memory, release_cached
 
 _SHARE = 4
@@ -90,8 +91,7 @@ def _saved(function: Callable[[Tensor], Tensor], inputs: Tensor) -> RowCost:
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         outputs = function(inputs.detach().clone().requires_grad_())
-    if not outputs.requires_grad:
-        raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
+    check_gradient_flows(outputs)
     moving.append(outputs[0].numel() * outputs.element_size())
     return RowCost(saved=sum(sizes.values()), largest=max(moving))
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaeaudit.errors import GradientError
-from vaeaudit.geometry.modes import Function, differentiable
+from vaeaudit.geometry.modes import Function, check_gradient_flows, differentiable
 
 _AGREES = 1e-3
 """Share of a product's length by which two ways to it may differ: far above rounding, far below a missing path."""
@@ -82,6 +82,5 @@ def _copied(inputs: Tensor, times: int) -> Tensor:
 
 def _joined(function: Function, copies: Tensor) -> Tensor:
     values = function(copies)
-    if not values.requires_grad:
-        raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
+    check_gradient_flows(values)
     return values

@@ -7,23 +7,19 @@ import math
 import torch
 from torch import Tensor
 
-from vaeaudit.errors import OptionError
 from vaeaudit.geometry.jacobians import Jacobians
-from vaeaudit.geometry.operators import ENCODER_METRICS
+from vaeaudit.geometry.operators import ENCODER_METRICS, check_metric
 
 
 def encoder_factor(jacobians: Jacobians, metric: str) -> Tensor:
-    """A with G = A' A for an encoder metric, `(batch, rows, n)`, float64."""
-    if metric not in ENCODER_METRICS:
-        raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(ENCODER_METRICS)}")
+    """A with G = A' A for an encoder metric, `(batch, rows, n)`, float64.
+
+    Raises:
+        OptionError: unknown metric, or `fisher` of a deterministic code.
+    """
+    check_metric(metric, ENCODER_METRICS, deterministic=jacobians.log_std is None)
     mean = jacobians.mean.double()
-    if jacobians.log_std is None or jacobians.std is None:
-        if metric == "fisher":
-            raise OptionError(
-                "the fisher metric needs posterior variances, and this encoder is deterministic; use 'mean'"
-            )
-        return mean
-    if metric == "mean":
+    if metric == "mean" or jacobians.log_std is None or jacobians.std is None:
         return mean
     std, log_std = jacobians.std.double()[..., None], jacobians.log_std.double()
     if metric == "wasserstein":

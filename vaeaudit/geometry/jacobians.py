@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -191,14 +190,13 @@ def batched_jacobian(
         ModelError: one row's Jacobian alone is too large, or holds NaN or infinite values.
         GradientError: no gradient flows.
     """
-    passes = passes or planned(function, inputs, memory)
-    if not passes.is_exact:
+    way = passes or planned(function, inputs, memory)
+    if not way.is_exact:
         raise ModelError(
-            f"a Jacobian of {passes.outputs} x {passes.inputs} is too large to be decomposed exactly "
+            f"a Jacobian of {way.outputs} x {way.inputs} is too large to be decomposed exactly "
             f"(the smaller side may be {SMALL_SIDE} at most, and the whole {BYTES_OF_ONE >> 20} MiB)"
         )
-    work: Callable[[Tensor], Tensor] = lambda part: _jacobian(function, part.detach(), passes)  # noqa: E731
-    parts = in_chunks(work, inputs, passes.rows)
+    parts = in_chunks(lambda part: _jacobian(function, part.detach(), way), inputs, way.rows)
     jacobian = parts[0] if len(parts) == 1 else torch.cat(parts)
     # one pass over it; the second only where the sum overflows
     if not bool(jacobian.sum().isfinite()) and not bool(jacobian.isfinite().all()):

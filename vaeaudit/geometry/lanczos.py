@@ -107,6 +107,11 @@ class Lanczos:
         return _unit(drawn)
 
 
+def without(vectors: Tensor, found: Tensor) -> Tensor:
+    """Vectors `(batch, d)` less what of them lies along orthonormal ones that were found, `(batch, count, d)`."""
+    return vectors - ((found @ vectors[..., None]).mT @ found)[:, 0]
+
+
 def _combined(shares: Tensor, basis: Tensor) -> Tensor:
     return (shares[:, None] @ basis)[:, 0]
 

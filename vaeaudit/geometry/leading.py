@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vaeaudit.geometry.lanczos import Lanczos, Tridiagonal
+from vaeaudit.geometry.lanczos import Lanczos, Tridiagonal, without
 from vaeaudit.geometry.operators import MetricOperator
 
 TOLERANCE = 1e-4
+"""Residual to be reached, relative to each eigenvalue."""
 CONFIRMING_STEPS = 8
 _EVERY = 4
 _ROUNDING = 4
@@ -60,7 +61,6 @@ def leading_eigenpairs(
     top: int,
     *,
     generator: torch.Generator,
-    tolerance: float = TOLERANCE,
     at_most: int | None = None,
     confirm: int = CONFIRMING_STEPS,
 ) -> LeadingPairs:
@@ -73,18 +73,17 @@ def leading_eigenpairs(
         operator: the metric.
         top: how many.
         generator: of the start vectors, on the CPU.
-        tolerance: residual to be reached, relative to each value.
         at_most: steps of each start, two products each; None for `most_steps(top)`.
         confirm: steps of the starts that look for further copies; 0 for none.
     """
     top = min(top, operator.size)
     most = at_most or most_steps(top)
     draw = _drawer(operator, generator)
-    found = _from_one_start(operator.gram, draw, top, tolerance, (2 * top, most), operator.precision)
+    found = _from_one_start(operator.gram, draw, top, (2 * top, most), operator.precision)
     for _ in range(top if confirm and operator.size > top and bool(found.converged.all()) else 0):
-        away = _deflated(operator.gram, found.vectors)
-        bar = found.values[:, -1:] * (1 + tolerance)
-        more = _from_one_start(away, draw, 1, tolerance, (confirm, most), operator.precision, bar)
+        away = deflated(operator.gram, found.vectors)
+        bar = found.values[:, -1:] * (1 + TOLERANCE)
+        more = _from_one_start(away, draw, 1, (confirm, most), operator.precision, bar)
         if bool((more.values <= bar).all()):
             break
         # what the deflated operator hides of the residual: its share of those of the deflated vectors
@@ -115,16 +114,14 @@ def _drawer(operator: MetricOperator, generator: torch.Generator) -> Callable[[]
     return draw
 
 
-def _deflated(gram: Callable[[Tensor], Tensor], vectors: Tensor) -> Callable[[Tensor], Tensor]:
-    def away(x: Tensor) -> Tensor:
-        return x - ((vectors @ x[..., None]).mT @ vectors)[:, 0]
-
-    return lambda x: away(gram(away(x)))
+def deflated(gram: Callable[[Tensor], Tensor], found: Tensor) -> Callable[[Tensor], Tensor]:
+    """The operator on what is perpendicular to eigenvectors that were found, `(batch, count, d)`."""
+    return lambda x: without(gram(without(x, found)), found)
 
 
 def _from_one_start(
-    gram: Callable[[Tensor], Tensor], draw: Callable[[], Tensor], top: int, tolerance: float,
-    steps: tuple[int, int], precision: torch.dtype, bar: Tensor | None = None,
+    gram: Callable[[Tensor], Tensor], draw: Callable[[], Tensor], top: int, steps: tuple[int, int],
+    precision: torch.dtype, bar: Tensor | None = None,
 ) -> LeadingPairs:  # fmt: skip
     """Until every point has converged, or after the fewest steps shows nothing above the bar."""
     fewest, most = steps
@@ -132,14 +129,14 @@ def _from_one_start(
     count = min(fewest, most)
     while True:
         space = iteration.run(count)
-        pairs = _ritz(space, top, tolerance, precision)
+        pairs = _ritz(space, top, precision)
         nothing = bar is not None and bool((pairs.values[:, :1] <= bar).all())
         if nothing or bool(pairs.converged.all()) or space.basis.shape[1] < count or count >= most:
             return pairs
         count = min(most, count + _EVERY)
 
 
-def _ritz(space: Tridiagonal, top: int, tolerance: float, precision: torch.dtype) -> LeadingPairs:
+def _ritz(space: Tridiagonal, top: int, precision: torch.dtype) -> LeadingPairs:
     values, vectors = space.decomposed()
     values, vectors = values.flip(1)[:, :top], vectors.flip(2)[..., :top]
     residual = space.beside[:, -1:] * vectors[:, -1].abs()
@@ -148,5 +145,5 @@ def _ritz(space: Tridiagonal, top: int, tolerance: float, precision: torch.dtype
     rounding = share * values[:, :1] + 2 * space.noise[:, None]
     return LeadingPairs(
         values=values.clamp_min(0), vectors=vectors.mT @ space.basis, error=residual + rounding,
-        converged=(residual <= torch.maximum(tolerance * values, rounding)).all(1),
+        converged=(residual <= torch.maximum(TOLERANCE * values, rounding)).all(1),
     )  # fmt: skip

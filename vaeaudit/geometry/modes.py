@@ -30,6 +30,16 @@ def differentiable() -> Iterator[None]:
         yield
 
 
+def check_gradient_flows(outputs: Tensor) -> None:
+    """Refuse outputs that no gradient leads back from.
+
+    Raises:
+        GradientError: they are detached, or computed by what cannot be differentiated.
+    """
+    if not outputs.requires_grad:
+        raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
+
+
 def forward_mode(function: Function, inputs: Tensor, at_once: int) -> Tensor:
     """Jacobian `(batch, outputs, n)` by Jacobian-vector products, `at_once` columns a pass.
 
@@ -82,8 +92,7 @@ def reverse_mode(function: Function, inputs: Tensor, at_once: int) -> Tensor:
     with differentiable():
         inputs = inputs.detach().requires_grad_()
         outputs = function(inputs)
-        if not outputs.requires_grad:
-            raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
+        check_gradient_flows(outputs)
         if at_once > 1:
             try:
                 return _pulled_together(outputs, inputs, at_once)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -72,6 +72,23 @@ class MetricOperator:
         return unit
 
 
+def check_metric(metric: str, known: Sequence[str], *, deterministic: bool = False) -> None:
+    """Refuse a metric that there is not.
+
+    Args:
+        metric: its name.
+        known: those that can be asked for.
+        deterministic: whether the encoder returns no variances, which `fisher` needs.
+
+    Raises:
+        OptionError: it is none of them, or `fisher` of a deterministic code.
+    """
+    if metric not in known:
+        raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(known)}")
+    if metric == "fisher" and deterministic:
+        raise OptionError("the fisher metric needs posterior variances, and this encoder is deterministic; use 'mean'")
+
+
 def metric_operator(
     ae: Autoencoder, points: Tensor, metric: str, memory: int | None = None, *, seed: int = 0
 ) -> MetricOperator:
@@ -87,6 +104,7 @@ def metric_operator(
     Raises:
         OptionError: unknown metric, or `fisher` for a deterministic code.
     """
+    check_metric(metric, METRICS)
     if metric in DECODER_METRICS:
         heads = decoder_heads(ae, spread=metric == "decoder")
         return _scaled(JacobianProducts(heads, points, memory), None, points, ae.figures_dtype)
@@ -94,8 +112,6 @@ def metric_operator(
         return _round_trip(ae, points, memory, spread=False)
     if metric == "round_trip":
         return _stochastic_round_trip(ae, points, memory, seed)
-    if metric not in ENCODER_METRICS:
-        raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
     return _encoder(ae, points, metric, memory)
 
 
@@ -103,8 +119,7 @@ def _encoder(ae: Autoencoder, images: Tensor, metric: str, memory: int | None) -
     with torch.no_grad():
         posterior = ae.encode(images[:1])
     deterministic = posterior.log_variance is None
-    if deterministic and metric == "fisher":
-        raise OptionError("the fisher metric needs posterior variances, and this encoder is deterministic; use 'mean'")
+    check_metric(metric, ENCODER_METRICS, deterministic=deterministic)
     if deterministic or metric == "mean":
         return _scaled(
             JacobianProducts(encoder_heads(ae, spread=False), images, memory), None, images, ae.figures_dtype

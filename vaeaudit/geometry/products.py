@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from vaeaudit.errors import GradientError
 from vaeaudit.geometry.budget import memory_budget
-from vaeaudit.geometry.modes import Function, differentiable, say_once
+from vaeaudit.geometry.modes import Function, check_gradient_flows, differentiable, say_once
 from vaeaudit.memory import is_out_of_memory
 
 
@@ -95,8 +94,7 @@ class JacobianProducts:
         inputs = self._inputs.clone().requires_grad_()
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             outputs = self._function(inputs)
-        if not outputs.requires_grad:
-            raise GradientError("no gradient flows from the model's output to its input; pass a differentiable model")
+        check_gradient_flows(outputs)
         if sum(saved.values()) <= self._budget:
             self._kept = inputs, outputs
         return inputs, outputs

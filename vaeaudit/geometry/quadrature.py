@@ -11,8 +11,8 @@ from scipy import special
 from torch import Tensor
 
 from vaeaudit.errors import OptionError
-from vaeaudit.geometry.lanczos import Lanczos, Tridiagonal
-from vaeaudit.geometry.leading import LeadingPairs
+from vaeaudit.geometry.lanczos import Lanczos, Tridiagonal, without
+from vaeaudit.geometry.leading import LeadingPairs, deflated
 from vaeaudit.geometry.operators import MetricOperator
 
 LEVEL = 0.95
@@ -133,12 +133,7 @@ def _probed(
     start = row.expand(len(operator.like), -1)
     if aside is None:
         return Lanczos(operator.gram, start).run(steps)
-    vectors = aside.vectors
-
-    def away(x: Tensor) -> Tensor:
-        return x - ((vectors @ x[..., None]).mT @ vectors)[:, 0]
-
-    return Lanczos(lambda x: away(operator.gram(away(x))), away(start)).run(steps)
+    return Lanczos(deflated(operator.gram, aside.vectors), without(start, aside.vectors)).run(steps)
 
 
 def _rule(space: Tridiagonal, free: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ What a score keeps when units change, with G the metric from inputs to the space
 |---|---|---|---|---|
 | spectral radius, trace | times c^2 | divided by c^2 | kept | lower is more robust |
 | von Neumann entropy, effective rank | kept | kept | kept | how many directions share it; no direction of its own |
-| log pseudo-determinant of rank r | plus 2 r ln c | minus 2 r ln c | kept | lower is more robust |
+| log pseudo-determinant of rank r | plus 2 r ln c | minus 2 r ln c | kept | no direction of its own |
 | condition number | kept | kept | kept | lower is more evenly sensitive |
 
 The space that is measured is the latent space for the encoder and the space of outputs for decoder and round
@@ -71,7 +71,7 @@ def khan_term(shares: Tensor) -> Tensor:
 
 
 def log_pseudo_determinant(eigenvalues: Tensor, error: Tensor) -> Tensor:
-    """Sum of logs of the eigenvalues that stand clear of their rounding error, `(batch,)`; lower is more robust.
+    """Sum of logs of the eigenvalues that stand clear of their rounding error, `(batch,)`; no direction of its own.
 
     Twice the log of how much a small volume grows along the directions that are not lost. Compares
     models of one rank only: each further direction adds a term of its own.

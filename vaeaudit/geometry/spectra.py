@@ -27,6 +27,7 @@ from vaeaudit.geometry.operators import (
     ENCODER_METRICS,
     ROUND_TRIP_METRICS,
     MetricOperator,
+    check_metric,
     metric_operator,
 )
 from vaeaudit.geometry.small_side import Spectrum, checked_top, spectrum_of
@@ -151,8 +152,7 @@ def _request(
     ae: Autoencoder, metric: str, known: tuple[str, ...], top: int | None, eigenvectors: bool, memory: int | None,
     seed: int, steps: int | None,
 ) -> _Request:  # fmt: skip
-    if metric not in known:
-        raise OptionError(f"unknown metric {metric!r}; choose one of {', '.join(known)}")
+    check_metric(metric, known)
     if steps is not None and not steps >= 1:
         raise OptionError(f"steps expects at least 1, got {steps}")
     return _Request(

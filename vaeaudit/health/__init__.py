@@ -18,6 +18,8 @@ from vaeaudit.health.measured import (
     finding_stronger_attack,
     findings_of_certificates,
     findings_of_curves,
+    findings_of_images,
+    findings_of_originals,
     findings_of_spec,
 )
 from vaeaudit.health.probed import finding_stateful, findings_of_model
@@ -59,7 +61,9 @@ __all__ = [
     "findings_of_curves",
     "findings_of_effort",
     "findings_of_gradients",
+    "findings_of_images",
     "findings_of_model",
+    "findings_of_originals",
     "findings_of_rounding",
     "findings_of_search",
     "findings_of_spec",

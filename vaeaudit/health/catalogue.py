@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vaeaudit.health.groups import ATTACKED, CURVES, DAMAGED, HEADLINE_DAMAGE
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -28,8 +30,7 @@ class Check:
     spoils: str = ""
 
 
-_ATTACK = "hinge, auddc, linearity, floor, worst_gap, worst_gap_linf"
-_DAMAGE = "damage, damage_gain, damage_latent, worst_damage, worst_damage_linf"
+_CURVES, _ATTACK, _DAMAGE = (", ".join(group) for group in (CURVES, ATTACKED, DAMAGED))
 _ENCODER = f"{_ATTACK}, {_DAMAGE}, encoder.*, round_trip.*"
 _PART = f"of the encoder: {_ENCODER}; of the decoder: {_DAMAGE}, decoder.*, round_trip.*"
 _POINTS = (
@@ -108,6 +109,17 @@ CHECKS: dict[str, Check] = {
         cause="bounds= describes another space than the model's.",
         consequence="The attack may be held in the wrong box.",
         remedy="Check that bounds= describes the space the model was trained in.",
+    ),
+    "images_fill_little_of_bounds": Check(
+        severity="warning, invalid",
+        measured="What lies between the smallest and the largest value of all images, as a share of the bounds' width, where "
+        "both are finite.",
+        threshold="Half or less a warning, less than a twentieth INVALID: images in [0, 1] with bounds=(0, 255) fill 0.4 %.",
+        spoils=_DAMAGE,
+        cause="bounds= are those of another scale, or the images were scaled down twice.",
+        consequence="Budgets of damage are shares of the bounds, so they are far too large for such images, and their gains are "
+        "too small: the model looks robust.",
+        remedy="Pass as bounds= the range of the images that the model was trained on, and images in this range.",
     ),
     "saturated_outputs": Check(
         severity="warning, invalid",
@@ -208,7 +220,7 @@ CHECKS: dict[str, Check] = {
         severity="warning, invalid",
         measured="Curves that still fall at the smallest C.",
         threshold="Half of them make it INVALID.",
-        spoils=_ATTACK,
+        spoils=_CURVES,
         cause="C is not small enough, or the attack never reaches the target.",
         consequence="Their hinge is only known to be at least the largest distortion reached.",
         remedy="Pass smaller strengths. AUDDC does not help: it takes the smallest gap reached for all distortions beyond.",
@@ -217,7 +229,7 @@ CHECKS: dict[str, Check] = {
         severity="warning, invalid",
         measured="Problems of the targeted attack that ran out of gradient evaluations.",
         threshold="Above 2 % a warning, above a quarter INVALID.",
-        spoils=_ATTACK,
+        spoils=_CURVES,
         cause="Too few evaluations for this model.",
         consequence="A stronger attack may exist.",
         remedy="Audit with a larger preset: it affords more evaluations.",
@@ -255,6 +267,19 @@ CHECKS: dict[str, Check] = {
         cause="Few images, or few pairs asked for.",
         consequence="There is no interval.",
         remedy="Pass more images or more pairs.",
+    ),
+    "shared_originals": Check(
+        severity="warning, invalid",
+        measured="How many different originals the pairs have.",
+        threshold="Fewer than pairs is a warning, fewer than half as many INVALID. With 24 pairs a verdict at 95 % passes falsely up "
+        "to 13 times in 100 where 12 originals stand twice each, 23 times with 6 originals, 50 with a single one (simulated, "
+        "the figures of an original all alike). Pairs that are drawn have an original each.",
+        spoils=f"{_ATTACK}, reach, certified_distortion",
+        cause="Pairs were given, and name some originals several times.",
+        consequence="Intervals and bounds take every pair for independent of the others. Of images in general they tell less "
+        "than they claim; of these images alone they tell what they say.",
+        remedy="Give every pair an original of its own, or pass the number of pairs alone. If these images are all that is in "
+        "question, set the check aside: suppress.",
     ),
     "shortened": Check(
         severity="warning",
@@ -302,7 +327,7 @@ CHECKS: dict[str, Check] = {
     ),
     "stronger_attack": Check(
         severity="invalid, warning",
-        spoils=_DAMAGE,
+        spoils=", ".join(HEADLINE_DAMAGE),
         measured='The preset "thorough": the worst of all attacks inside the L2 balls against the maximum-damage attack '
         "alone, median gain over images.",
         threshold="A gain above 5 % at any budget is a warning, above 25 % INVALID.",
@@ -331,9 +356,11 @@ CHECKS: dict[str, Check] = {
         severity="warning",
         measured="Error of the smallest eigenvalue.",
         threshold="One image.",
-        cause="Two latent units say nearly the same.",
+        cause="Two latent units say nearly the same, or the encoder has fewer directions to move in than active units: a "
+        "layer before the latent that is narrow, or most of whose units are off.",
         consequence="The condition number is only a lower bound.",
-        remedy="Two latent units may say the same. Audit the model in float64 to see further down.",
+        remedy="Count the units of the layers before the latent that are on. If there are enough of them, audit the model in "
+        "float64 to see further down.",
     ),
     "targeted_attack_improvable": Check(
         severity="warning, invalid",

@@ -12,12 +12,6 @@ from vaeaudit.health.catalogue import CHECKS, DECLARED, check_named
 
 Severity = Literal["info", "warning", "invalid"]
 
-ENCODED = ("encoder", "round_trip")
-DECODED = ("decoder", "round_trip", "reconstruction_error", "reach")
-CURVES = ("hinge", "auddc", "linearity", "floor")
-ATTACKED = (*CURVES, "worst_gap", "worst_gap_linf")
-DAMAGED = ("damage", "damage_gain", "damage_latent", "worst_damage", "worst_damage_linf")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

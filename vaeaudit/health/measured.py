@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from vaeaudit.health.finding import ATTACKED as _ATTACKED
-from vaeaudit.health.finding import CURVES as _CURVES
-from vaeaudit.health.finding import DAMAGED as _DAMAGED
 from vaeaudit.health.finding import Finding, found
+from vaeaudit.health.groups import ATTACKED, CURVES, DAMAGED, HEADLINE_DAMAGE
+
+_FILLED, _HARDLY_FILLED = 0.5, 0.05
 
 
 def findings_of_curves(
@@ -21,29 +21,29 @@ def findings_of_curves(
         non_finite: of the others, with NaN or infinite reconstructions under attack.
         censored: of the others, not saturating.
         unconverged: share of problems that ran out of evaluations.
-        poor_targets: pairs whose target the model reconstructs worse than half as well as the original passes for it.
+        poor_targets: pairs whose target's own reconstruction is more than half as far from it as the original's.
         floor: median gap right of the hinge.
     """
     findings = []
     used = pairs - excluded
     if excluded:
         findings.append(found(
-            name="excluded_pairs", severity="invalid" if 2 * excluded > pairs else "warning", affects=_ATTACKED,
+            name="excluded_pairs", severity="invalid" if 2 * excluded > pairs else "warning", affects=ATTACKED,
             message=f"{excluded} of {pairs} pairs were excluded: the model reconstructs original and target so alike "
             "that the gap between them cannot be measured.",
         ))  # fmt: skip
     if non_finite:
-        findings.append(_non_finite("targeted", f"{non_finite} of {pairs} pairs", _ATTACKED))
+        findings.append(_non_finite("targeted", f"{non_finite} of {pairs} pairs", ATTACKED))
     if censored:
         findings.append(found(
             name="curves_not_saturating", severity="invalid" if 2 * censored >= used else "warning",
-            affects=_CURVES,
+            affects=CURVES,
             message=f"{censored} of {used} curves do not saturate within their range of C: their hinge is only known "
             "to be at least the largest distortion reached.",
         ))  # fmt: skip
     if unconverged > 0.02:
         findings.append(found(
-            name="attack_not_converged", severity="invalid" if unconverged > 0.25 else "warning", affects=_CURVES,
+            name="attack_not_converged", severity="invalid" if unconverged > 0.25 else "warning", affects=CURVES,
             message=f"{unconverged:.0%} of the attacks ran out of gradient evaluations before they converged: "
             "a stronger attack may exist.",
         ))  # fmt: skip
@@ -85,6 +85,42 @@ def finding_few_samples(pairs: int, smallest: int) -> Finding:
     )  # fmt: skip
 
 
+def findings_of_images(filled: float, bounds: tuple[float, float]) -> list[Finding]:
+    """Images that take up little of the bounds, of whose width the budgets of untargeted attacks are shares.
+
+    Args:
+        filled: share of the bounds that lies between the smallest and the largest value of the images.
+        bounds: of valid inputs.
+    """
+    if filled > _FILLED:
+        return []
+    return [
+        found(
+            "images_fill_little_of_bounds", "invalid" if filled < _HARDLY_FILLED else "warning",
+            f"the images' values span {100 * filled:.2g}% of the bounds, {bounds[0]:g} to {bounds[1]:g}.", DAMAGED,
+        )
+    ]  # fmt: skip
+
+
+def findings_of_originals(pairs: int, originals: int) -> list[Finding]:
+    """Pairs that share an original are not independent of each other.
+
+    Args:
+        pairs: pairs attacked.
+        originals: different originals among them.
+    """
+    if originals == pairs:
+        return []
+    return [
+        found(
+            "shared_originals", "invalid" if 2 * originals < pairs else "warning",
+            f"the {pairs} pairs have only {originals} different original{'' if originals == 1 else 's'}: intervals and "
+            "bounds hold for these images, and for images in general less often than they say.",
+            (*ATTACKED, "reach", "certified_distortion"),
+        )
+    ]  # fmt: skip
+
+
 def findings_of_spec(shortened: str, second_looks: int) -> list[Finding]:
     """What was cut down for a model too costly for its preset.
 
@@ -97,7 +133,7 @@ def findings_of_spec(shortened: str, second_looks: int) -> list[Finding]:
     findings = [found(name="shortened", severity="warning", message=f"the audit was shortened: {shortened}.")]
     if second_looks == 0:
         findings.append(found(
-            name="no_second_look", severity="invalid", affects=(*_ATTACKED, *_DAMAGED),
+            name="no_second_look", severity="invalid", affects=(*ATTACKED, *DAMAGED),
             message="the attacks were not held against harder ones, a search and finite differences: this audit affords "
             "it at no pair.",
         ))  # fmt: skip
@@ -145,7 +181,7 @@ def finding_non_finite_damage(met: int, images: int) -> Finding:
         met: images around which it did.
         images: images attacked.
     """
-    return _non_finite("untargeted", f"{met} of {images} images", _DAMAGED)
+    return _non_finite("untargeted", f"{met} of {images} images", DAMAGED)
 
 
 def finding_non_finite_gap(met: int, pairs: int) -> Finding:
@@ -209,7 +245,7 @@ def finding_stronger_attack(gain: float, *, invalid: bool) -> Finding:
     return found(
         "stronger_attack", "invalid" if invalid else "warning",
         f"the worst of all attacks inside the same balls does {more} than the maximum-damage attack alone.",
-        ("damage", "damage_gain", "damage_latent") if invalid else (),
+        HEADLINE_DAMAGE if invalid else (),
     )  # fmt: skip
 
 
@@ -245,6 +281,6 @@ def findings_of_certificates(targeted: int, untargeted: int) -> list[Finding]:
             "attack_beats_certificate", "invalid",
             f"attacks were better than what is certified of every attack: the targeted one at {targeted} pairs, the "
             f"untargeted one at {untargeted}.",
-            (*_ATTACKED, *_DAMAGED, "certified_distortion"),
+            (*ATTACKED, *DAMAGED, "certified_distortion"),
         )
     ]  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vaeaudit.health.finding import ATTACKED, DAMAGED, DECODED, ENCODED, Finding, found
+from vaeaudit.health.finding import Finding, found
+from vaeaudit.health.groups import ATTACKED, DAMAGED, DECODED, ENCODED
 
 _NOISE = 1e-4
 _BATCH_NOISE = 1e-3

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from vaeaudit.health.finding import ATTACKED, DAMAGED, ENCODED, Finding, Severity, found
+from vaeaudit.health.finding import Finding, Severity, found
+from vaeaudit.health.groups import ATTACKED, DAMAGED, ENCODED
 
 EIGHT_BITS = 255
 OFTEN = 0.5

@@ -153,9 +153,20 @@ class Bench:
 
     def radii(self, shares: tuple[float, ...]) -> list[float]:
         """L2 budgets from root-mean-square distortions as shares of the input range."""
-        pixels, (low, high) = self.images, self.ae.bounds
-        span = high - low if math.isfinite(high - low) else float(pixels.max() - pixels.min())
-        return [share * span * math.sqrt(pixels[0].numel()) for share in shares]
+        return [share * self._span() * math.sqrt(self.images[0].numel()) for share in shares]
+
+    def filled(self) -> float:
+        """Share of the input range that the images take up, in [0, 1]; 1 where a bound is infinite."""
+        span = self._span()
+        return self._images_span() / span if span else 1.0
+
+    def _span(self) -> float:
+        """Width of the bounds, or of the images' values where a bound is infinite."""
+        low, high = self.ae.bounds
+        return high - low if math.isfinite(high - low) else self._images_span()
+
+    def _images_span(self) -> float:
+        return float(self.images.max() - self.images.min())
 
 
 def afforded(spec: Spec, wanted: int, cost: int, units: int) -> int:

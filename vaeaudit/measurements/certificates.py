@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -18,14 +18,14 @@ from vaeaudit.certificates.constants import Constants
 from vaeaudit.certificates.convex import newton_work
 from vaeaudit.certificates.prepared import Prepared, prepare
 from vaeaudit.checkpoint import Arrays
-from vaeaudit.measurements.bench import BUDGETS, Bench, Floats, Rows, plain
+from vaeaudit.measurements.bench import BUDGETS, INPUT_UNITS, Bench, Floats, Rows, plain
 from vaeaudit.pairs import half_the_median_distance
 from vaeaudit.report.certificates import Certified, LipschitzBound
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
 from vaeaudit.score_names import DIRECTIONS
 from vaeaudit.spec import Spec
-from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate, estimate
+from vaeaudit.statistics import SMALLEST_SAMPLE, estimate
 
 _AT_ONCE = 8
 _BEATEN = 1e-4
@@ -76,7 +76,6 @@ class _Certifier:
     """Certifies pairs of a bench; the model is read when the first row is missing, and then once."""
 
     bench: Bench
-    _made: dict[str, Prepared] = field(default_factory=dict)
 
     @functools.cached_property
     def r(self) -> float:
@@ -88,17 +87,17 @@ class _Certifier:
         """What is certified."""
         return _FIGURES[self.bench.spec.certified_through]
 
+    @functools.cached_property
     def prepared(self) -> Prepared:
         """The model, read at the first of the plan's own pairs."""
-        if "model" not in self._made:
-            originals, _ = self.bench.pair_images(np.arange(self.bench.first))
-            self._made["model"] = prepare(
-                self.bench.ae, originals, most=self.bench.spec.certificate_work,
-                parts=("encoder",) if self.figures == ("distortion",) else ("encoder", "decoder"),
-                decoder_alone=False,
-            )  # fmt: skip
-            _, _, self._made["model"].coordinates = _afforded(self._made["model"], self.bench.spec, self.figures)
-        return self._made["model"]
+        originals, _ = self.bench.pair_images(np.arange(self.bench.first))
+        model = prepare(
+            self.bench.ae, originals, most=self.bench.spec.certificate_work,
+            parts=("encoder",) if self.figures == ("distortion",) else ("encoder", "decoder"),
+            decoder_alone=False,
+        )  # fmt: skip
+        _, _, model.coordinates = _afforded(model, self.bench.spec, self.figures)
+        return model
 
     def known(self) -> dict[str, Any]:
         """What is known of the model whatever the pairs, kept like a row."""
@@ -109,7 +108,7 @@ class _Certifier:
 
     def _of_model(self, _: Rows) -> Arrays:
         with torch.no_grad():
-            model = self.prepared()
+            model = self.prepared
             balls, pairs, _coordinates = _afforded(model, self.bench.spec, self.figures)
             found = {
                 "balls": balls, "pairs": pairs, "certified": model.encoder is not None,
@@ -130,7 +129,7 @@ class _Certifier:
         return self.bench.kept("certificates", "certificates", keys, measure, _AT_ONCE, settings)
 
     def _measure(self, chunk: Rows, levels: Floats, balls: int) -> Arrays:
-        model = self.prepared()
+        model = self.prepared
         originals, targets = (side.detach().cpu().double() for side in self.bench.pair_images(chunk))
         budgets = torch.tensor(self.bench.radii(BUDGETS), dtype=torch.float64).expand(len(chunk), -1)
         asked = Asked(
@@ -212,27 +211,18 @@ def certified_of(
         divergence_name=divergence, originals=curves.originals[:pairs], targets=curves.targets[:pairs],
         level=level, distortion=distortion, attacked=attacked, radii=damage.radii, clean=figures["clean"],
         divergence=figures["divergence"], damage=figures["damage"],
-        attacked_damage=_damage_at(damage, curves.originals[:pairs]), margin=figures["margin"], r=r, sampled=True,
+        attacked_damage=damage.displacement_of(curves.originals[:pairs]), margin=figures["margin"], r=r, sampled=True,
         balls=known["balls"], largest_damage=known["largest_damage"],
         **{role: None if known[role] is None else LipschitzBound(**known[role]) for role in ("encoder", "decoder")},
         refusals={**known["refusals"], **{part: why for row in reasons for part, why in row.items()}},
-        certified_distortion=_median(distortion, "certified_distortion"),
+        certified_distortion=estimate(
+            distortion, unit="distortion", higher_is_better=DIRECTIONS["certified_distortion"]
+        ),
         tightness=estimate(tightness),
         damage_bounds=tuple(
-            estimate(column, unit="L2 of input", higher_is_better=False) for column in figures["damage"].T
+            estimate(column, unit=INPUT_UNITS, higher_is_better=False) for column in figures["damage"].T
         ),
     )  # fmt: skip
-
-
-def _median(figures: Floats, score: str) -> Estimate:
-    return estimate(figures, unit="distortion", higher_is_better=DIRECTIONS[score])
-
-
-def _damage_at(damage: Damage, images: Rows) -> Floats:
-    """Displacement by the untargeted attack at images, `(images, budgets)`; NaN where it was not tried."""
-    place = {int(image): row for row, image in enumerate(damage.images)}
-    nothing = np.full(len(damage.radii), np.nan)
-    return np.stack([damage.displacement[place[int(i)]] if int(i) in place else nothing for i in images])
 
 
 def _beaten(found: Certified) -> tuple[int, int]:

@@ -113,7 +113,7 @@ def local_of(arrays: Arrays, metric: str, radii: list[float], curves: Curves, da
     once = np.full((pairs, 1), np.nan)
     once[np.unique(originals, return_index=True)[1]] = 1
     columns = np.searchsorted(budgets, damage.radii)
-    untargeted = _ratio(arrays["reconstruction.realised"][:, columns], _damage_at(damage, originals))
+    untargeted = _ratio(arrays["reconstruction.realised"][:, columns], damage.displacement_of(originals))
     targeted = _ratio(arrays["way"], _way_of_targeted(curves, damage.radii / arrays["span"][:, None]))
     return LocalPrediction(
         radii=budgets, originals=originals, targets=curves.targets[:pairs],
@@ -165,15 +165,6 @@ def _linearity_break(radii: Floats, ratios: Floats) -> tuple[float, bool]:
     edge = LINEAR[0] if y[first] < LINEAR[0] else LINEAR[1]
     share = (edge - y[first - 1]) / (y[first] - y[first - 1])
     return float(x[first - 1] + share * (x[first] - x[first - 1])), False
-
-
-def _damage_at(damage: Damage, images: NDArray[np.int64]) -> Floats:
-    """Displacement by the untargeted attack at images, `(images, budgets)`; NaN where it was not measured or is 0."""
-    place = {int(image): row for row, image in enumerate(damage.images)}
-    nothing = np.full(len(damage.radii), np.nan)
-    rows = [damage.displacement[place[int(i)]] if int(i) in place else nothing for i in images]
-    found = np.stack(rows)
-    return np.where(found > 0, found, np.nan)
 
 
 def _way_of_targeted(curves: Curves, distortion: Floats) -> Floats:

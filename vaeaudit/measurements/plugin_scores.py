@@ -55,7 +55,8 @@ def _measured(bench: Bench, plugin: Plugin, score: Score) -> tuple[ExtensionScor
     indices = bench.data.index[bench.pairs] if paired else bench.data.index[rows][:, None]
     values, wrong = _believed(arrays["figure"], score)
     found = ExtensionScore(
-        name=name, plugin=plugin.distribution, says=score.says, per=score.per, least=float(score.least), most=float(score.most),
+        name=name, plugin=plugin.distribution, says=score.says, per=score.per, least=float(score.least),
+        most=float(score.most),
         estimate=estimate(
             values, statistic=score.statistic, unit=score.unit, higher_is_better=score.higher_is_better
         ),

@@ -232,11 +232,9 @@ def _least(errors: Floats) -> Floats:
 
 def _of_untargeted(bench: Bench, rows: Arrays, damage: Damage) -> list[health.Finding]:
     """The untargeted attack against a harder one, and against a search."""
-    place = {int(image): i for i, image in enumerate(damage.images)}
-    looked_at = bench.data.index[bench.pairs[: len(rows["displacement"]), 0]]
-    kept = np.array([place[int(image)] for image in looked_at if int(image) in place])
-    known = np.array([int(image) in place for image in looked_at])
-    before = damage.displacement[kept, damage.middle]
+    attacked = damage.rows_of(bench.data.index[bench.pairs[: len(rows["displacement"]), 0]])
+    known = attacked >= 0
+    before = damage.displacement[attacked[known], damage.middle]
     harder, searched = (_gains(rows[name][known], before) for name in ("displacement", "searched_displacement"))
     return [
         *health.findings_of_effort("untargeted", harder, worth=WORTH_UNTARGETED),

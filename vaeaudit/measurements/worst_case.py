@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vaeaudit import attacks, effects, health
 from vaeaudit.attacks.balls import NORMS, Norm
 from vaeaudit.attacks.search import random_search
 from vaeaudit.checkpoint import Arrays
-from vaeaudit.effects import NotMeasured
 from vaeaudit.hookspecs import Aim
 from vaeaudit.measurements.bench import BUDGETS, IMAGES_AT_ONCE, INPUT_UNITS, Bench, Floats, Rows, plain
 from vaeaudit.measurements.plugin_attacks import Outcome, PluginAttack, faults_of, findings_of_faults, plugin_attacks
+from vaeaudit.measurements.worst_effects import effects_at, effects_of
 from vaeaudit.reconstruction import target_distances
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import Damage
-from vaeaudit.report.worst_case import EFFECTS, AttackEffects, AttackFamily, WorstCase
+from vaeaudit.report.worst_case import AttackFamily, WorstCase
 from vaeaudit.score_names import DIRECTIONS
-from vaeaudit.statistics import Estimate, estimate
+from vaeaudit.statistics import estimate
 
 FROM_THE_OTHERS, SEARCH = "maximum_damage_from_the_others", "random_search"
-_BYTES_AT_ONCE, _BYTES_OF_ONE, _BYTES_OF_PICTURES = 2**28, 2**22, 2**30
-"""Of attacked copies made together; of those of an image that are kept; of those that a classifier judges together."""
+_BYTES_AT_ONCE = 2**28
+"""Of attacked copies made together."""
 _AS_BAD = 1e-3
 """An attack is as bad as the worst within this, relative to a displacement; a gap has no unit."""
 _STRONGER, _MUCH_STRONGER = 0.05, 0.25
-_UNITS = {"likelihood_drop": "nats, Gaussian", "elbo_drop": "nats, Gaussian", "amplification": "squared"}
-_SHARES = ("r_robust_share", "latent_class_kept", "latent_class_right", "reconstruction_class_kept",
-           "reconstruction_class_right")  # fmt: skip
 
 
 def worst_case(
@@ -60,7 +55,7 @@ def worst_case(
         damage=_damage_of(bench, rows, untargeted["l2"], "l2", deterministic),
         damage_linf=_damage_of(bench, rows, untargeted["linf"], "linf", deterministic),
         gap=targeted["l2"], gap_linf=targeted["linf"],
-        effects=_effects_of(bench, rows, untargeted["l2"]),
+        effects=effects_of(bench, rows, untargeted["l2"]),
     )  # fmt: skip
     broken = [untargeted[norm]["non_finite"] for norm in NORMS], [aimed[norm]["non_finite"] for norm in NORMS]
     at_fault = [*_at_fault("untargeted", "worst_damage", untargeted), *_at_fault("targeted", "worst_gap", aimed)]
@@ -146,28 +141,7 @@ def _attacked(
     broken = [one.non_finite.any(1) for one in balls] + [one.non_finite for one in searched]
     arrays = {"displacement": plain(displacement), "non_finite": torch.stack(broken, 1).any(1).cpu().numpy()}
     arrays |= {"faults": faults_of(added, len(images))} if theirs else {}
-    return arrays if norm == "linf" else {**arrays, **_measured(bench, images, worst, r, rows[chunk])}
-
-
-def _measured(bench: Bench, images: Tensor, worst: Tensor, r: float, rows: Rows) -> Arrays:
-    """Effects of attacked images `(images, budgets, *event)`; NaN where there is no such effect."""
-    ae, seed, samples = bench.ae, bench.seed, bench.spec.samples
-    keys = [(seed, *bytes.fromhex(bench.data.fingerprint_of(int(row)))[:16]) for row in rows]
-    likelihood = effects.likelihood_degradation(ae, images, worst, samples=samples, keys=keys)
-    robust = effects.r_robustness(ae, images, worst, r, samples=max(samples, 1), keys=keys)
-    alike = effects.similarities(ae, images, worst)
-    ratio, nothing = likelihood.deviance_ratio, np.full(worst.shape[:2], np.nan)
-    arrays = {
-        "amplification": plain(effects.amplification(ae, images, worst).ratio),
-        "likelihood_drop": plain(likelihood.drop),
-        "elbo_drop": nothing if likelihood.clean_kl is None else plain(likelihood.elbo_drop),
-        "r_robust_share": plain(robust.share), "broke": plain(robust.broke),
-        "deviance_ratio": nothing if ratio is None else plain(ratio),
-    }  # fmt: skip
-    if not isinstance(alike, NotMeasured):
-        arrays |= {"ms_ssim_inputs": plain(alike.inputs), "ms_ssim_reconstructions": plain(alike.reconstructions)}
-    fits = 4 * worst[0].numel() <= _BYTES_OF_ONE  # says the same of every image, so that rows go together
-    return {**arrays, "worst": worst.float().cpu().numpy()} if fits else arrays
+    return arrays if norm == "linf" else {**arrays, **effects_at(bench, images, worst, rows[chunk], r)}
 
 
 def _targeted(bench: Bench, pairs: int, norm: Norm, deterministic: bool) -> Arrays:
@@ -250,59 +224,6 @@ def _family_of(
     )  # fmt: skip
 
 
-def _effects_of(bench: Bench, rows: Rows, arrays: Arrays) -> AttackEffects:
-    judged, refusals = _judged(bench, rows, arrays)
-    figures = {name: arrays[name] for name in EFFECTS if name in arrays and not np.isnan(arrays[name]).all()} | judged
-    radii = np.array(radii_of(bench, "l2"))
-    broke, unbroken = arrays["broke"], np.isinf(arrays["broke"])
-    reached = np.where(unbroken, radii[-1], broke)
-    if "ms_ssim_inputs" not in figures:
-        alike = effects.similarities(bench.ae, bench.images[:1], bench.images[:1, None])
-        refusals["ms_ssim_inputs"] = refusals["ms_ssim_reconstructions"] = getattr(
-            alike, "reason", "no figure is finite"
-        )
-    if "deviance_ratio" not in figures:
-        refusals["deviance_ratio"] = "the decoder gives its own spread, or reconstructs perfectly"
-    if "elbo_drop" not in figures:
-        refusals["elbo_drop"] = "a deterministic code has no ELBO"
-    return AttackEffects(
-        radii=radii, images=bench.data.index[rows], figures={n: figures[n] for n in EFFECTS if n in figures},
-        estimates={name: _estimates(name, figures[name]) for name in EFFECTS if name in figures},
-        refusals=refusals, r=float(arrays["r"]), broke=reached, unbroken=unbroken,
-        margin=estimate(
-            reached, unit=INPUT_UNITS, higher_is_better=True, upper=np.where(unbroken, np.inf, reached)
-        ),
-    )  # fmt: skip
-
-
-def _estimates(name: str, figures: Floats) -> tuple[Estimate, ...]:
-    kind: Literal["mean", "median"] = "mean" if name in _SHARES else "median"
-    found = (estimate(one, statistic=kind, unit=_UNITS.get(name, "")) for one in figures.T)
-    return tuple(_share(one) if name in _SHARES else one for one in found)
-
-
-def _share(found: Estimate) -> Estimate:
-    """A share does not leave [0, 1], whatever its interval does."""
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
-
-
-def _judged(bench: Bench, rows: Rows, arrays: Arrays) -> tuple[dict[str, Floats], dict[str, str]]:
-    """What a classifier makes of the worst attacked images, and why there is none."""
-    names = [name for name in _SHARES if "class" in name]
-    if "worst" not in arrays or arrays["worst"].nbytes > _BYTES_OF_PICTURES:
-        return {}, dict.fromkeys(names, "the attacked images are too large to be kept together")
-    worst = torch.from_numpy(arrays["worst"]).to(bench.images).clamp(*bench.ae.bounds)
-    found = effects.downstream(bench.ae, bench.images, bench.data.labels, worst, rows=rows, seed=bench.seed)
-    if isinstance(found, NotMeasured):
-        return {}, dict.fromkeys(names, found.reason)
-    judgements = {"latent": found.latents, "reconstruction": found.reconstructions}
-    return {
-        f"{part}_class_{what}": getattr(judgement, attribute).astype(np.float64)
-        for part, judgement in judgements.items()
-        for what, attribute in (("kept", "kept"), ("right", "attacked_right"))
-    }, {}
-
-
 def _breakdowns(images: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> list[health.Finding]:
     """Where the model was NaN or infinite under any attack of the family."""
     found = []
@@ -323,13 +244,8 @@ def _at_fault(aim: Aim, score: str, arrays: Mapping[Norm, Arrays]) -> Iterator[h
 
 def _findings(found: WorstCase, damage: Damage) -> list[health.Finding]:
     """Whether another attack does much more than the one that the headline rests on."""
-    place = {int(image): row for row, image in enumerate(damage.images)}
-    shared = [(i, place[int(image)]) for i, image in enumerate(found.damage.originals) if int(image) in place]
-    if not shared:
-        return []
-    ours, theirs = np.array(shared).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        gains = found.damage.worst[ours] / damage.displacement[theirs] - 1
+        gains = found.damage.worst / damage.displacement_of(found.damage.originals) - 1
     medians = [float(np.median(known)) for column in gains.T if len(known := column[~np.isnan(column)])]
     gain = max(medians, default=0.0)
     return [health.finding_stronger_attack(gain, invalid=gain > _MUCH_STRONGER)] if gain > _STRONGER else []

@@ -29,7 +29,7 @@ def _distortion(found: Certified) -> Iterator[str]:
     between = (
         "To come as close to the target's posterior as the targeted attack does, an attack has to cover between "
         f"{words.number(bound.value)} (certified, for every attack) and {reached} (found, by ours) of the distance between "
-        f"the two images (medians over {pairs} pair{'' if pairs == 1 else 's'})."
+        f"the two images (medians over {words.plural(pairs, 'pair')})."
     )
     yield between if found.measured else f"{between} The lower figure is vacuous: it says next to nothing."
     if found.balls == 0:

@@ -51,6 +51,16 @@ class Damage:
         """Which budget the scores of the damage are those of."""
         return len(self.estimates) // 2
 
+    def rows_of(self, images: Integers) -> Integers:
+        """The row of each image, given by its index among the audited ones, `(n,)`; -1 where it was not attacked."""
+        place = {int(image): row for row, image in enumerate(self.images)}
+        return np.array([place.get(int(image), -1) for image in images], np.int64)
+
+    def displacement_of(self, images: Integers) -> Floats:
+        """How far the reconstruction of each image was moved, `(n, budgets)`; NaN where it was not attacked."""
+        rows = self.rows_of(images)
+        return np.where((rows >= 0)[:, None], self.displacement[rows], np.nan)
+
     def scores(self) -> dict[str, Estimate]:
         """Those of `SCORES` that were measured."""
         found = {"damage": self.estimates[self.middle], "damage_gain": self.gains[self.middle]}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vaeaudit.arrays import read_arrays, write_arrays
 from vaeaudit.errors import ReportError
-from vaeaudit.files import read_arrays, write_arrays
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

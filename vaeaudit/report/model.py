@@ -191,6 +191,8 @@ class AuditReport:
         blame = "; ".join(f.message for f in self.health if f.invalidates(name))
         if name == "certified_distortion" and self.certificates is not None:
             blame = blame or self.certificates.refusal
+        if name.startswith("worst_") and self.worst_case is None:
+            blame = blame or f'the preset "{self.provenance.preset}" does not measure it; "thorough" does'
         bounds = self.sample(name).bounds(level(confidence, looks))
         return judge(name, found, bar, bounds=bounds, confidence=confidence, looks=looks, distrust=blame)
 

@@ -1,4 +1,4 @@
-"""How a report speaks: numbers, intervals, directions and the names and meanings of the scores."""
+"""How a report speaks: numbers, intervals and directions, the names of scores, and its headline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -14,138 +13,14 @@ import numpy as np
 from vaeaudit.health import Finding, Severity
 from vaeaudit.report.curves import Curves
 from vaeaudit.report.damage import SCORES as DAMAGE_SCORES
-from vaeaudit.report.local import LINEAR, LocalPrediction, LocalStep
+from vaeaudit.report.meanings import MEANINGS, ROOMS
 from vaeaudit.report.model import AuditReport
-from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
+from vaeaudit.statistics import CONFIDENCE, SMALLEST_SAMPLE, Estimate
 from vaeaudit.verdict import counted as counted
 
 NOTHING = "–"
 """Stands where there is no figure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Meaning:
-    """What a score is called, what it says, and what it must not be read as."""
-
-    label: str
-    says: str
-    caution: str = ""
-
-
-MEANINGS = {
-    "hinge": Meaning(
-        label="Hinge",
-        says="The distortion at which the trade-off curve saturates, as a fraction of the distance between original "
-        "and target: from there on the reconstruction is as close to the target's as the attack gets it.",
-        caution="It is normalised by the model's own reach. A model that reconstructs everything as one blur has "
-        "little reach and a small hinge, although it is hard to damage: read it beside the reach and the damage.",
-    ),
-    "auddc": Meaning(
-        label="AUDDC",
-        says="Area under the distortion-distortion curve, from no distortion to the whole distance between original "
-        "and target. About half the hinge where the curve is an ideal broken stick.",
-        caution="Like the hinge it is normalised by the reach.",
-    ),
-    "reach": Meaning(
-        label="Reach",
-        says="How far apart the model can place the reconstructions of an original and of its target.",
-        caution="Not a robustness score: two models' hinges compare fairly only where their reaches are alike.",
-    ),
-    "reconstruction_error": Meaning(
-        label="Reconstruction error",
-        says="L2 distance between an unattacked image and its reconstruction.",
-        caution="Quality rather than robustness, but robustness is cheap for a model that reconstructs badly.",
-    ),
-    "certified_distortion": Meaning(
-        label="Certified distortion",
-        says="No attack whatever brings the posterior as close to the target's as ours does with less distortion than "
-        "this, as a fraction of the distance between original and target.",
-        caution="A lower bound, often a loose one: a small figure does not say that the model is easy to fool.",
-    ),
-    "linearity": Meaning(
-        label="Linearity",
-        says="How well a straight line fits the trade-off left of the hinge (R²); 1 is a steady price per step "
-        "towards the target.",
-    ),
-    "floor": Meaning(
-        label="Floor",
-        says="The gap that is left right of the hinge; near 0 the reconstruction is the target's own.",
-        caution="A high floor means that the attack, or the model, never gets all the way there.",
-    ),
-    "damage": Meaning(
-        label="Damage",
-        says="How far an untargeted attack of a fixed L2 budget moves the reconstruction.",
-        caution="Absolute, so it is not deceived by a small reach.",
-    ),
-    "damage_gain": Meaning(
-        label="Damage gain",
-        says="Damage per unit of distortion spent; above 1 the model amplifies what is done to its input.",
-    ),
-    "damage_latent": Meaning(
-        label="Damage, latent",
-        says="How far the same attacked images move the posterior mean, in each latent channel's standard deviations "
-        "over the clean images: root mean square over a channel's places and over channels.",
-        caution="The attack raises the displacement of the reconstruction; another may move the latent further. Channels "
-        "that the decoder hardly uses count like any other.",
-    ),
-    "worst_damage": Meaning(
-        label="Worst damage",
-        says="How far the worst of all untargeted attacks inside the same L2 ball moves the reconstruction.",
-        caution='Measured by the preset "thorough" only.',
-    ),
-    "worst_damage_linf": Meaning(
-        label="Worst damage, L∞",
-        says="The same inside an L∞ ball: no pixel changes by more than the budget.",
-    ),
-    "worst_gap": Meaning(
-        label="Worst gap",
-        says="What the worst of all targeted attacks inside the same L2 ball leaves of the gap to the target: 1 where "
-        "nothing was gained, 0 where the reconstruction is the target's own.",
-        caution="Like the hinge it is normalised by the reach.",
-    ),
-    "worst_gap_linf": Meaning(label="Worst gap, L∞", says="The same inside an L∞ ball."),
-    "spectral_radius": Meaning(
-        label="Spectral radius",
-        says="The largest eigenvalue of the pullback metric: how strongly the worst direction is stretched.",
-        caution="Local: it describes infinitely small distortions.",
-    ),
-    "condition_number": Meaning(
-        label="Condition number",
-        says="Root of the largest over the smallest eigenvalue among the active latent units: how uneven the "
-        "stretching is.",
-        caution="Meaningful only beside the number of active units: latent units that are switched off are left out.",
-    ),
-    "active_units": Meaning(
-        label="Active units",
-        says="Latent units whose posterior mean varies over the data by more than 0.01.",
-    ),
-    "von_neumann_entropy": Meaning(
-        label="Von Neumann entropy",
-        says="How evenly the stretching is spread over directions: -Σ p ln p of the normalised spectrum.",
-    ),
-    "effective_rank": Meaning(
-        label="Effective rank",
-        says="The exponential of the entropy: how many directions share the stretching.",
-    ),
-    "entropy_khan2022": Meaning(
-        label="Entropy, Khan 2022",
-        says="The same sum over the spectrum divided by its maximum, as Khan and Storkey's code computes it.",
-        caution="Not an entropy; kept for comparison with published figures.",
-    ),
-    "trace": Meaning(
-        label="Trace",
-        says="The sum of the eigenvalues: the stretching of all directions together.",
-    ),
-    "log_pseudo_determinant": Meaning(
-        label="Log pseudo-determinant",
-        says="The sum of the logarithms of the eigenvalues that are not zero: the change of volume.",
-    ),
-}
-GEOMETRY = tuple(MEANINGS)[list(MEANINGS).index("spectral_radius") :]
-"""The scores of a pullback spectrum, in reading order."""
-ROOMS = {"encoder": "Encoder", "decoder": "Decoder", "round_trip": "Round trip"}
-
-
+_LEVEL = 1 - CONFIDENCE
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -220,8 +95,11 @@ def interval(estimate: Estimate, counted: str = "samples") -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value, the small ones as a bound."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+    """A p-value, the small ones as a bound; rounding never takes one across the level of what is significant."""
+    if value < 0.001:
+        return "p < 0.001"
+    texts = (f"{value:.{decimals}f}" for decimals in range(3 if value < 0.1 else 2, 20))
+    return next(f"p = {text}" for text in texts if (float(text) <= _LEVEL) == (value <= _LEVEL))
 
 
 def setting(value: float) -> str:
@@ -273,19 +151,20 @@ def curve_notes(curves: Curves) -> tuple[str, ...]:
     if censored:
         verb, rest = ("does", "its hinge is") if censored == 1 else ("do", "their hinges are")
         notes.append(
-            f"{censored} of {_plural(kept, 'curve')} {verb} not saturate: {rest} known only to be at least the "
+            f"{censored} of {plural(kept, 'curve')} {verb} not saturate: {rest} known only to be at least the "
             "distortion reached."
         )
     if kept < curves.excluded.size:
         out = curves.excluded.size - kept
         notes.append(
-            f"{out} of {_plural(curves.excluded.size, 'pair')} {'was' if out == 1 else 'were'} excluded: the model "
+            f"{out} of {plural(curves.excluded.size, 'pair')} {'was' if out == 1 else 'were'} excluded: the model "
             "does not tell original and target apart clearly."
         )
     return tuple(notes)
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """So many of something: "1 pair", "2 pairs"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
@@ -297,41 +176,15 @@ def summary(report: AuditReport) -> str:
     share = f"{'at least ' if hinge_is_a_bound(report) else ''}{number(100 * hinge.value)} %"
     sentence = (
         f"To turn one reconstruction into another, an attack has to cover {share} of the distance between the two "
-        f"images (median over {_plural(hinge.n, 'pair')}; 95 % interval: {_share_interval(hinge)})."
+        f"images (median over {plural(hinge.n, 'pair')}; 95 % interval: {_share_interval(hinge)})."
     )
     warning = "" if trusted(report, "hinge") else " A health check says that this must not be relied upon."
     return sentence + warning
 
 
-def local_summary(local: LocalPrediction) -> tuple[str, ...]:
-    """How far local geometry can be trusted, and what it leaves to better attacks, in two sentences."""
-    latent, reconstruction = (
-        f"{_budget(step)} ({interval(step.breaking_budget, 'images')})" for step in (local.latent, local.reconstruction)
-    )
-    linear = (
-        f"Inside the bounds, local geometry predicts a step's displacement to a factor of {LINEAR[0]:g} to "
-        f"{LINEAR[1]:g} up to an L2 budget of {latent} for the latent, {reconstruction} for the reconstruction."
-    )
-    middle = local.compared.size // 2
-    untargeted, targeted = local.untargeted[middle], local.targeted[middle]
-    attained = (
-        f"At {setting(local.compared[middle])} the round trip's eigenvector does {percent(untargeted)} of the damage "
-        f"of the untargeted attack, and the encoder's goes {percent(targeted)} of the targeted attack's way."
-    )
-    return linear, attained
-
-
-def _budget(step: LocalStep) -> str:
-    """The median budget at which linearity breaks, and whether it is a lower bound."""
-    kept = ~np.isnan(step.breaks)
-    exact = np.where(step.censored, math.inf, step.breaks)[kept]
-    bound = kept.any() and np.median(exact) > step.breaking_budget.value * (1 + 1e-9)
-    return f"{'at least ' if bound else ''}{number(step.breaking_budget.value)}"
-
-
-def percent(estimate: Estimate) -> str:
-    """A share as a whole percentage."""
-    return NOTHING if math.isnan(estimate.value) else f"{100 * estimate.value:.0f} %"
+def percent(share: float) -> str:
+    """A share as a whole percentage; a dash for NaN."""
+    return NOTHING if math.isnan(share) else f"{100 * share:.0f} %"
 
 
 def _share_interval(hinge: Estimate) -> str:

@@ -95,8 +95,8 @@ def _strongest(family: AttackFamily) -> str:
     if not shares[best] > 0:
         return ""
     each = "images" if family.kind == "damage" else "pairs"
-    often = f"{shares[best]:.0%} of the {each}".replace("%", " %")
-    return f"; by itself {words.clean(best)} comes within 0.1 % of that most often ({often})"
+    often = words.percent(shares[best])
+    return f"; by itself {words.clean(best)} comes within 0.1 % of that most often ({often} of the {each})"
 
 
 def _margin(effects: AttackEffects) -> str:

@@ -37,6 +37,13 @@ def test_a_report_against_itself_shows_no_difference_and_no_caveat(make_report: 
     assert comparison.caveats == ()
 
 
+def test_a_suppressed_check_that_would_make_scores_invalid_is_a_caveat(make_report: MakeReport) -> None:
+    aside = make_report(health=(dataclasses.replace(INVALID, suppressed=True),))
+    told = "The {} report sets aside what would make some of its scores INVALID: gradient_masked."
+    assert compare(aside, make_report()).caveats == (told.format("old"),)
+    assert compare(make_report(), aside).caveats == (told.format("new"),)
+
+
 def test_a_small_shift_of_every_hinge_is_clear_only_pair_by_pair(make_report: MakeReport) -> None:
     old, new = make_report(), make_report(shift=0.02)
     assert old.hinge.high > new.hinge.low
@@ -91,13 +98,21 @@ def test_too_few_pairs_never_make_a_difference_clear(make_report: MakeReport) ->
     assert (change.paired, change.outcome) == (False, "no clear difference")
 
 
-@pytest.mark.parametrize(("higher_is_better", "outcome"), [(True, "better"), (False, "worse"), (None, "different")])
-def test_intervals_apart_are_clear_and_the_direction_names_it(
-    make_report: MakeReport, higher_is_better: bool | None, outcome: str
+@pytest.mark.parametrize("said", [True, False, None])
+@pytest.mark.parametrize(
+    ("score", "outcome"), [("hinge", "better"), ("encoder.trace", "worse"), ("linearity", "different")]
+)
+def test_intervals_apart_are_clear_and_the_scores_direction_names_it_whatever_a_file_says(
+    make_report: MakeReport, score: str, outcome: str, said: bool | None
 ) -> None:
-    old = make_report(linearity=_between(0.1, 0.2, higher_is_better))
-    new = make_report(linearity=_between(0.3, 0.4, higher_is_better))
-    assert _change(compare(old, new), "linearity").outcome == outcome
+    def report(low: float, high: float) -> AuditReport:
+        figure, made = _between(low, high, said), make_report()
+        room, _, name = score.rpartition(".")
+        part = {name: figure} if not room else {room: dataclasses.replace(getattr(made, room), **{name: figure})}
+        return dataclasses.replace(made, **part)
+
+    old, new = report(0.1, 0.2), _provenance(report(0.3, 0.4), data="other")
+    assert _change(compare(old, new), score).outcome == outcome
 
 
 def test_intervals_that_touch_are_not_clear(make_report: MakeReport) -> None:

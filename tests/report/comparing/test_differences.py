@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy
 
-from vaeaudit.report.comparing.differences import corrected, difference_of, p_value
+from vaeaudit.report.comparing.differences import corrected, difference_of, p_value, paired_change
 from vaeaudit.statistics import Estimate, estimate
 
 
@@ -38,6 +38,19 @@ def test_intervals_of_differences_of_means_hold_the_truth_as_often_as_they_say()
     z = (held / trials - 0.95) / math.sqrt(0.95 * 0.05 / trials)
     assert z > -3
     assert held / trials < 0.985
+
+
+def test_a_change_of_medians_has_the_percentiles_of_all_that_resampled_pairs_can_give() -> None:
+    """Six pairs have 6^6 resamples, few enough to go through."""
+    rng = np.random.default_rng(4)
+    before = rng.normal(size=6)
+    after = before + rng.normal(0.2, 0.3, 6)
+    rows = np.stack(np.meshgrid(*[range(6)] * 6), axis=-1).reshape(-1, 6)
+    exact = np.median(after[rows], axis=1) - np.median(before[rows], axis=1)
+    change, *ends = paired_change(before, after, "median")
+    assert change == pytest.approx(np.median(after) - np.median(before))
+    for end, share in zip(ends, (0.025, 0.975), strict=True):
+        assert np.mean(exact < end - 1e-9) - 0.01 <= share <= np.mean(exact <= end + 1e-9) + 0.01
 
 
 def test_equal_populations_differ_by_chance_no_more_often_than_the_p_value_says() -> None:

@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from vaeaudit.errors import OptionError, ReportError
+from vaeaudit.report.comparing.differences import _resampled_medians
 from vaeaudit.report.comparing.leaderboard import Found, Leaderboard, leaderboard, read_reports
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.pages.leaderboard import render_leaderboard
@@ -35,6 +37,14 @@ def _provenance(report: AuditReport, **changes: Any) -> AuditReport:
 def test_clear_differences_give_single_ranks_the_most_robust_first(make_report: MakeReport) -> None:
     reports = [make_report(name=f"{shift}", shift=shift) for shift in (0.1, 0.3, 0.2)]
     assert _ranks(leaderboard(_found(*reports))) == [("0.3", "1"), ("0.2", "2"), ("0.1", "3")]
+
+
+def test_the_resamples_of_each_model_are_drawn_once_however_many_it_is_held_against(make_report: MakeReport) -> None:
+    _resampled_medians.cache_clear()
+    rng = np.random.default_rng(0)
+    board = leaderboard(_found(*(make_report(name=f"{i}", hinges=rng.uniform(0.3, 0.7, 50)) for i in range(12))))
+    assert board.boards[0].tests == 66
+    assert _resampled_medians.cache_info().misses == 12
 
 
 def test_a_score_of_which_less_is_more_robust_ranks_the_other_way(make_report: MakeReport) -> None:
@@ -66,6 +76,19 @@ def test_figures_not_to_be_relied_upon_come_last_with_the_reason(make_report: Ma
         ("good", "1", ""), ("blind", "–", "INVALID: gradient_masked"), ("none", "–", "it has no figure"),
     ]  # fmt: skip
     assert board.tests == 0
+
+
+def test_a_figure_that_ranks_by_a_suppressed_check_alone_says_so_in_both_forms(make_report: MakeReport) -> None:
+    aside = make_report(name="masked", shift=0.3, health=(dataclasses.replace(INVALID, suppressed=True),))
+    board = leaderboard(_found(aside, make_report(name="good")))
+    assert [(entry.rank, entry.note) for entry in board.boards[0].entries] == [
+        ("1", "suppressed: gradient_masked"), ("2", ""),
+    ]  # fmt: skip
+    assert [entry.note for entry in leaderboard(_found(aside), by="damage").boards[0].entries] == [""]
+    console = Console(file=io.StringIO(), width=200)
+    print_leaderboard(board, Path("models"), console)
+    assert "suppressed: gradient_masked" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "suppressed: gradient_masked" in render_leaderboard(board, Path("models"), Path())
 
 
 @pytest.mark.parametrize(

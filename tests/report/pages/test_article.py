@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from vaeaudit import DataError, OptionError, StorageError
@@ -39,6 +41,29 @@ def test_an_article_says_the_same_in_both_forms(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert part in html
     assert "`" not in html[: html.index("<script>")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["X in [0, 1] ]", "a] (b.svg) [c", "*a* _b_ __c__ snake_case", "`a` \\\\ \\]", "<b> &lt; 2 < 3", "two\n\nlines", "~~a~~ $b$"],
+)  # fmt: skip
+def test_titles_and_descriptions_are_no_markup_in_either_form(text: str) -> None:
+    drawn = chart("t", text, text, lambda axes: None, height=1)
+    article = Article(title=text, lead=[], sections=[Section(title=text, parts=[drawn])])
+    shown = " ".join(text.split())
+    title, section, image, caption = [
+        token
+        for token in MarkdownIt("gfm-like", {"linkify": False}).parse(article.markdown())
+        if token.type == "inline"
+    ]
+    assert [_read(token.children) for token in (title, section, caption)] == [shown] * 3
+    assert [token.type for token in caption.children or [] if token.nesting] == ["em_open", "em_close"]
+    assert [token.type for token in image.children or []] == ["image"]
+    assert _read((image.children or [])[0].children) == shown
+
+
+def _read(tokens: list[Token] | None) -> str:
+    return "".join(token.content for token in tokens or [])
 
 
 def test_markup_in_text_is_shown_and_not_obeyed() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from vaeaudit.report.meanings import MEANINGS
 from vaeaudit.report.pages import charts
 from vaeaudit.report.pages.html import render
-from vaeaudit.report.words import MEANINGS, number
+from vaeaudit.report.words import number
 
 from ..conftest import INVALID, NO_FIGURE, WARNING, MakeReport
 

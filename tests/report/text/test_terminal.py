@@ -206,6 +206,15 @@ def test_a_comparison_fits_eighty_columns_and_names_outcomes_and_caveats(make_re
     assert "Caveat: Reach differs clearly" in text
 
 
+def test_a_comparison_of_long_intervals_cuts_no_word_off(make_report: MakeReport) -> None:
+    comparison = compare(make_report(), make_report())
+    changes = tuple(dataclasses.replace(one, low=-0.0123, high=12.3) for one in comparison.changes)
+    console, file = _console()
+    print_comparison(dataclasses.replace(comparison, changes=changes), console)
+    words = file.getvalue().partition("Under each figure")[0].split()
+    assert words.count("clear") == words.count("difference") == len(changes)
+
+
 def test_a_comparison_marks_a_hinge_that_is_a_lower_bound(make_report: MakeReport) -> None:
     console, file = _console()
     print_comparison(compare(make_report(), make_report(censored=40)), console)

@@ -16,7 +16,7 @@ from vaeaudit.report.damage import SCORES as DAMAGE_SCORES
 from vaeaudit.report.geometry import PER_IMAGE
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.words import is_a_bound, label, number, setting, trusted
-from vaeaudit.score_names import ROOMS
+from vaeaudit.score_names import ROOMS, direction_of
 from vaeaudit.statistics import SMALLEST_SAMPLE, Estimate
 
 MOST = 12
@@ -142,8 +142,7 @@ def tested_difference(name: str, old: AuditReport, new: AuditReport) -> tuple[fl
 
 
 def _judged(change: Change, value: float) -> Change:
-    assert change.new is not None
-    outcome = _outcome(change.difference, value <= SIGNIFICANT, change.new.higher_is_better)
+    outcome = _outcome(change.difference, value <= SIGNIFICANT, direction_of(change.score))
     return replace(change, corrected=value, outcome=outcome)
 
 
@@ -180,7 +179,7 @@ def measured_with(name: str, report: AuditReport) -> str | None:
     if name == "certified_distortion" and report.certificates is not None:
         return f"{report.certificates.balls} balls, {report.certificates.divergence_name}"
     if name.startswith("damage") and report.damage is not None:
-        return f"budget {setting(report.damage.radii[len(report.damage.radii) // 2])} {estimate.unit}".strip()
+        return f"budget {setting(report.damage.radii[report.damage.middle])} {estimate.unit}".strip()
     if "." in name and name not in FROM_MEANS:
         return f"{getattr(report, name.partition('.')[0]).metric} metric {estimate.unit}".strip()
     return f"unit {estimate.unit or 'none'}"
@@ -224,6 +223,9 @@ def _caveats(old: AuditReport, new: AuditReport, changes: tuple[Change, ...]) ->
     for change in changes:
         if change.score in ("reach", "reconstruction_error") and change.outcome in ("better", "worse", "different"):
             yield _scale_caveat(change)
+    for which, report in (("old", old), ("new", new)):
+        if aside := dict.fromkeys(one.name for one in report.health if one.suppressed and one.severity == "invalid"):
+            yield f"The {which} report sets aside what would make some of its scores INVALID: {', '.join(aside)}."
     if old.provenance.data != new.provenance.data:
         yield "The reports audited different data: differences may come from the images."
     elif not _same_pairs(old, new):

@@ -54,6 +54,7 @@ class Entry:
         first, last: the best and the worst rank that it may have, equal where no difference is left open; 0 where
             it is not ranked.
         reason: why it is not ranked.
+        aside: suppressed health checks without which it would not be ranked.
     """
 
     found: Found
@@ -61,6 +62,12 @@ class Entry:
     first: int = 0
     last: int = 0
     reason: str = ""
+    aside: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What must be known beside the rank; empty if nothing is."""
+        return self.reason or (f"suppressed: {', '.join(self.aside)}" if self.aside else "")
 
     @property
     def rank(self) -> str:
@@ -218,7 +225,7 @@ def _board(group: list[Found], score: str, apart: str) -> Board:
     ranked_entries = [
         Entry(
             found=one, estimate=one.report.scores()[score], first=1 + sum(row[place] for row in better),
-            last=len(ranked) - sum(better[place]),
+            last=len(ranked) - sum(better[place]), aside=one.report.suppressed(score),
         )
         for place, one in enumerate(ranked)
     ]  # fmt: skip

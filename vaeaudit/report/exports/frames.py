@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vaeaudit.packages import optional
 from vaeaudit.report import words
 from vaeaudit.report.geometry import GeometryScores
+from vaeaudit.report.meanings import ROOMS
 from vaeaudit.report.model import AuditReport
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _channels(report: AuditReport) -> Iterator[Row]:
 
 
 def _rooms(report: AuditReport) -> Iterator[tuple[Row, GeometryScores]]:
-    for room in words.ROOMS:
+    for room in ROOMS:
         if (scores := getattr(report, room)) is not None:
             yield {"room": room, "metric": scores.metric}, scores
 

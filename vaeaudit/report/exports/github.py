@@ -10,11 +10,10 @@ from pathlib import Path
 from vaeaudit.errors import StorageError
 from vaeaudit.report import words
 from vaeaudit.report.model import AuditReport
-from vaeaudit.verdict import Outcome, Verdict
+from vaeaudit.verdict import WORST_FIRST, Verdict
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 """Names the file in which GitHub expects the summary of the step under way."""
-_WORST_FIRST: tuple[Outcome, ...] = ("FAIL", "INVALID", "INCONCLUSIVE", "PASS")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|!~&$@])")
 
 
@@ -25,7 +24,7 @@ def step_summary(report: AuditReport, verdicts: Sequence[Verdict] = ()) -> str:
         report: the report.
         verdicts: of its bars, from `AuditReport.check`; the worst are told first.
     """
-    counts = [f"{n} {outcome}" for outcome in _WORST_FIRST if (n := sum(v.outcome == outcome for v in verdicts))]
+    counts = [f"{n} {outcome}" for outcome in WORST_FIRST if (n := sum(v.outcome == outcome for v in verdicts))]
     title = f"## Robustness of {escaped(report.name)}{': ' if counts else ''}{', '.join(counts)}"
     return "\n".join([title, "", escaped(words.summary(report)), "", *_body(report, verdicts), ""])
 
@@ -33,7 +32,7 @@ def step_summary(report: AuditReport, verdicts: Sequence[Verdict] = ()) -> str:
 def _body(report: AuditReport, verdicts: Sequence[Verdict]) -> Iterator[str]:
     if verdicts:
         yield from ("| verdict | figure |", "|---|---|")
-        yield from map(_verdict_row, sorted(verdicts, key=lambda verdict: _WORST_FIRST.index(verdict.outcome)))
+        yield from map(_verdict_row, sorted(verdicts, key=lambda verdict: WORST_FIRST.index(verdict.outcome)))
         yield ""
     yield from ("| score | value | 95 % interval | unit | n | robust if |", "|---|---|---|---|---|---|")
     yield from _score_rows(report)
@@ -53,8 +52,9 @@ def _score_rows(report: AuditReport) -> Iterator[str]:
         least = ">= " if words.is_a_bound(report, name) else ""
         doubt = "" if words.trusted(report, name) else " (unreliable)"
         told = (
-            words.label_at_budget(report, name), f"{least}{words.figure(estimate)}{doubt}", words.interval(estimate, words.counted(name)),
-            estimate.unit, words.sample(name, estimate), words.direction(estimate),
+            words.label_at_budget(report, name), f"{least}{words.figure(estimate)}{doubt}",
+            words.interval(estimate, words.counted(name)), estimate.unit, words.sample(name, estimate),
+            words.direction(estimate),
         )  # fmt: skip
         yield f"| {' | '.join(map(escaped, told))} |"
 

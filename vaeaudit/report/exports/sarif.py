@@ -21,6 +21,7 @@ from urllib.parse import quote
 from vaeaudit.files import make_folder, write_atomically
 from vaeaudit.health import CHECKS, Finding
 from vaeaudit.report import words
+from vaeaudit.report.meanings import MEANINGS
 from vaeaudit.report.model import AuditReport
 from vaeaudit.score_names import short_name
 from vaeaudit.verdict import Verdict
@@ -95,7 +96,7 @@ def write_sarif(path: Path, log: Object) -> None:
 
 def _bar_rule(verdict: Verdict) -> Object:
     score, name = words.label(verdict.score), verdict.score.rpartition(".")[2]
-    meaning = words.MEANINGS.get(name)
+    meaning = MEANINGS.get(name)
     said = " ".join((meaning.says, meaning.caution)).strip() if meaning else f"The score {name}."
     advice = (
         "FAIL: the score surely misses its bar. INVALID: a health finding forbids to rely on the score; see it. "

@@ -15,7 +15,7 @@ from vaeaudit.errors import OptionError, brief
 from vaeaudit.files import make_folder, write_atomically
 from vaeaudit.report.pages.charts import Chart
 from vaeaudit.report.pages.document import Section, document
-from vaeaudit.report.pages.markdown import Colour, line, rendered
+from vaeaudit.report.pages.markdown import Colour, line, rendered, unmarked
 from vaeaudit.report.pages.viewers import Viewer
 
 
@@ -55,9 +55,9 @@ class Article:
 
     def markdown(self) -> str:
         """In GitHub's markdown, its charts in files beside it."""
-        blocks = [f"# {self.title}", *self.lead]
+        blocks = [f"# {unmarked(self.title)}", *self.lead]
         for section in self.sections:
-            blocks += [f"## {section.title}", *map(_as_markdown, section.parts)]
+            blocks += [f"## {unmarked(section.title)}", *map(_as_markdown, section.parts)]
         return "\n\n".join(block for block in blocks if block) + "\n"
 
     def html(self) -> str:
@@ -87,7 +87,7 @@ class Article:
 
 def _as_markdown(part: str | Markup | Chart | Viewer) -> str:
     if isinstance(part, Chart):
-        return f"![{part.description}]({part.name}.svg)\n\n*{part.title}*"
+        return f"![{unmarked(part.description)}]({part.name}.svg)\n\n*{unmarked(part.title)}*"
     return "" if isinstance(part, (Markup, Viewer)) else part
 
 

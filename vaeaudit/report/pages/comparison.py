@@ -100,7 +100,7 @@ def _summary(comparison: Comparison) -> str:
         named = [words.in_a_sentence(score) for score in scores if "." not in score]
         pullback = len(scores) - len(named)
         if pullback:
-            named.append(f"{pullback} pullback score{'' if pullback == 1 else 's'}")
+            named.append(words.plural(pullback, "pullback score"))
         if scores:
             said.append(f"{outcome} in {', '.join(named)}")
     compared = sum(not change.reason for change in comparison.changes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from vaeaudit.report import words
+from vaeaudit.report.meanings import MEANINGS
 from vaeaudit.report.model import AuditReport
 from vaeaudit.statistics import Estimate
 
@@ -49,7 +51,7 @@ def _says(report: AuditReport, score: str, name: str) -> str:
     for one in report.extensions:
         if one.name == score:
             return words.clean(one.says)
-    return words.MEANINGS[name].says if name in words.MEANINGS else ""
+    return MEANINGS[name].says if name in MEANINGS else ""
 
 
 def plain_figure(estimate: Estimate, counted: str = "images") -> Figure:
@@ -63,3 +65,8 @@ def plain_figure(estimate: Estimate, counted: str = "images") -> Figure:
 def typeset(text: str) -> str:
     """A true minus sign before numbers, which is as wide as the digits."""
     return text.replace("-", "\N{MINUS SIGN}") if any(map(str.isdigit, text)) else text
+
+
+def sort_key(value: float) -> str:
+    """By which a page's script sorts a cell; empty for NaN, which comes last."""
+    return "" if math.isnan(value) else f"{value:.6g}"

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from vaeaudit.report import certificate_words, movement_words, words, worst_words
+from vaeaudit.report import certificate_words, local_words, movement_words, words, worst_words
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
+from vaeaudit.report.meanings import GEOMETRY, MEANINGS, ROOMS
 from vaeaudit.report.model import SCHEMA, AuditReport
 from vaeaudit.report.pages import plots, viewers
 from vaeaudit.report.pages.figures import Figure, plain_figure, score_figure
@@ -44,16 +45,16 @@ def render(report: AuditReport) -> str:
         certified=None if report.certificates is None else _certified(report.certificates),
         geometry=list(_geometry(report)),
         local=[] if report.local is None else list(_local(report.local)),
-        local_summary=() if report.local is None else words.local_summary(report.local),
+        local_summary=() if report.local is None else local_words.summary(report.local),
         viewers=[] if report.gallery is None else viewers.of_pairs(report, report.gallery),
         pushed=[] if report.gallery is None else viewers.of_images(report, report.gallery),
         open=viewers.OPEN,
         trusted=all(words.trusted(report, score) for score in report.scores()),
-        findings=sorted(report.health, key=lambda finding: list(SEVERITIES).index(finding.severity)),
+        findings=words.worst_first(report.health),
         severities=SEVERITIES,
         pairs=pair_table(report),
         provenance=_provenance(report),
-        meanings=words.MEANINGS,
+        meanings=MEANINGS,
         curves=int((~report.curves.excluded).sum()),
         drawn=plots.MOST_LINES,
         charts={
@@ -115,7 +116,7 @@ def _worst(worst: WorstCase) -> dict[str, Any]:
 
 def _attacks(family: AttackFamily) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
-        (attack, [(words.number(figure), f"{share:.0%}".replace("%", " %")) for figure, share in cells])
+        (attack, [(words.number(figure), words.percent(share)) for figure, share in cells])
         for attack, cells in worst_words.attack_rows(family)
     ]
 
@@ -141,17 +142,17 @@ def _certified(found: Certified) -> dict[str, Any]:
 
 
 def _rooms(report: AuditReport) -> Iterator[tuple[str, GeometryScores]]:
-    for room, title in words.ROOMS.items():
+    for room, title in ROOMS.items():
         if (scores := getattr(report, room)) is not None:
             yield title, scores
 
 
 def _geometry(report: AuditReport) -> Iterator[tuple[str, list[Figure]]]:
     """One row a score: its label and a figure for each spectrum that was computed."""
-    present = [room for room in words.ROOMS if getattr(report, room) is not None]
-    for score in words.GEOMETRY:
+    present = [room for room in ROOMS if getattr(report, room) is not None]
+    for score in GEOMETRY:
         figures = [score_figure(report, f"{room}.{score}", getattr(getattr(report, room), score)) for room in present]
-        yield words.MEANINGS[score].label, figures
+        yield MEANINGS[score].label, figures
 
 
 def _local(local: LocalPrediction) -> Iterator[tuple[str, list[Figure | None]]]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from vaeaudit.report import words
 from vaeaudit.report.comparing.differences import SIGNIFICANT
 from vaeaudit.report.comparing.leaderboard import Board, Entry, Leaderboard, seen_from
-from vaeaudit.report.pages.figures import Figure, score_figure
+from vaeaudit.report.pages.figures import Figure, score_figure, sort_key
 from vaeaudit.report.pages.page import page
 
 BESIDE = ("hinge", "auddc", "reach", "reconstruction_error", "damage")
@@ -79,17 +79,17 @@ def _lines(board: Board, score: str, others: tuple[str, ...], folder: Path, besi
             rank=entry.rank, order=order, name=words.clean(report.name),
             folder=seen_from(folder, entry.found.folder), link=_link(entry, beside),
             figure=None if estimate is None else score_figure(report, score, estimate),
-            key="" if estimate is None else _key(estimate.value),
+            key="" if estimate is None else sort_key(estimate.value),
             whisker=_whisker(entry, scale),
             beside=tuple(score_figure(report, other, scores[other]) if other in scores else None for other in others),
-            keys=tuple(_key(scores[other].value) if other in scores else "" for other in others),
-            note=words.clean(entry.reason) or _warnings(entry),
+            keys=tuple(sort_key(scores[other].value) if other in scores else "" for other in others),
+            note=words.clean(entry.note) or _warnings(entry),
         )  # fmt: skip
 
 
 def _warnings(entry: Entry) -> str:
     count = sum(finding.severity != "info" for finding in entry.found.report.health)
-    return f"{count} health finding{'' if count == 1 else 's'}" if count else ""
+    return words.plural(count, "health finding") if count else ""
 
 
 def _link(entry: Entry, beside: Path) -> str:
@@ -99,10 +99,6 @@ def _link(entry: Entry, beside: Path) -> str:
         return "" if target is None else quote(Path(os.path.relpath(target, beside)).as_posix(), errors="replace")
     except ValueError:  # another drive
         return ""
-
-
-def _key(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
 
 
 def _scale(board: Board) -> tuple[float, float]:

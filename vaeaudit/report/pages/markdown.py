@@ -18,6 +18,8 @@ Colour = Literal["accent", "second", "third", "fourth", "fifth", "sixth", "bad",
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 _INTERVAL = re.compile(r"(\S+) (\[[^\[\]]+\].*)")
 _MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
+_MARKUP = re.compile(r"[\\`*\[\]~$]|(?<![^\W_])_|_(?![^\W_])|<(?=[a-zA-Z/!?])|&(?=#?\w+;)")
+"""What begins or ends markup in the middle of a line, GitHub's and MyST's own included; more is left as it reads best."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
@@ -40,6 +42,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> s
 
 def _cell(text: str) -> str:
     return " ".join(text.splitlines()).replace("|", r"\|")
+
+
+def unmarked(text: str) -> str:
+    """Text that is no markdown, such as a title, as one line of markdown that shows it as it is."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def bullets(items: Sequence[str]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-
-import jinja2
 
 from vaeaudit.report import words
+from vaeaudit.report.meanings import ROOMS
 from vaeaudit.report.model import AuditReport
+from vaeaudit.report.pages.page import environment
 from vaeaudit.statistics import Estimate
 
 
@@ -28,23 +27,27 @@ class Line:
 def fragment(report: AuditReport) -> str:
     """The report as an HTML fragment for a notebook's cell: no scripts, no links, nothing from outside."""
     lines = {name: _line(report, name, estimate) for name, estimate in report.scores().items()}
-    content = _template().render(
-        name=words.clean(report.name),
-        preset=words.clean(report.provenance.preset),
-        summary=words.summary(report),
-        notes=words.curve_notes(report.curves),
-        headline=[line for name, line in lines.items() if not _is_local(name)],
-        geometry=[line for name, line in lines.items() if _is_local(name)],
-        findings=[
-            (finding, *(words.clean(text) for text in (finding.name, finding.message, finding.remedy)))
-            for finding in words.worst_first(report.health)
-        ],
+    content = (
+        environment()
+        .get_template("notebook.html.j2")
+        .render(
+            name=words.clean(report.name),
+            preset=words.clean(report.provenance.preset),
+            summary=words.summary(report),
+            notes=words.curve_notes(report.curves),
+            headline=[line for name, line in lines.items() if not _is_local(name)],
+            geometry=[line for name, line in lines.items() if _is_local(name)],
+            findings=[
+                (finding, *(words.clean(text) for text in (finding.name, finding.message, finding.remedy)))
+                for finding in words.worst_first(report.health)
+            ],
+        )
     )
     return words.printable(content)
 
 
 def _is_local(score: str) -> bool:
-    return score.partition(".")[0] in words.ROOMS
+    return score.partition(".")[0] in ROOMS
 
 
 def _line(report: AuditReport, name: str, estimate: Estimate) -> Line:
@@ -54,12 +57,3 @@ def _line(report: AuditReport, name: str, estimate: Estimate) -> Line:
         interval=words.interval(estimate, words.counted(name)), unit=words.clean(estimate.unit),
         sample=words.sample(name, estimate), direction=words.direction(estimate), trusted=words.trusted(report, name),
     )  # fmt: skip
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vaeaudit.report.pages"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("notebook.html.j2")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.pages.charts import SERIES, legend, svg
+from vaeaudit.report.pages.drawing import path
 from vaeaudit.report.pages.plots import ends
 from vaeaudit.report.words import number, setting
 
@@ -46,11 +47,9 @@ def _median_curve(report: AuditReport) -> tuple[Floats, Floats, Floats, Floats]:
     curves, x = report.curves, np.linspace(0, 1, _POINTS)
     rows = [np.full(_POINTS, np.nan)]
     for pair in np.flatnonzero(~curves.excluded):
-        known = np.isfinite(curves.distortion[pair]) & np.isfinite(curves.gap[pair])
-        order = np.argsort(curves.distortion[pair][known], kind="stable")
-        if known.any():
-            distortion = np.concatenate([[0.0], curves.distortion[pair][known][order]])
-            gap = np.concatenate([[1.0], curves.gap[pair][known][order]])
+        points = path(curves.distortion[pair], curves.gap[pair])
+        if len(points):
+            distortion, gap = np.concatenate([[(0.0, 1.0)], points]).T
             rows.append(np.interp(x, distortion, np.minimum.accumulate(gap)))
     table = np.stack(rows)
     with np.errstate(all="ignore"):

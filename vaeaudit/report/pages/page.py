@@ -21,14 +21,13 @@ def page(template: str, **values: Any) -> str:
     """A template of this package, filled in; what is not markup is escaped."""
     script = _script()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    filled = (
-        _environment().get_template(template).render(script=Markup(script), policy=_POLICY.format(digest), **values)
-    )
+    filled = environment().get_template(template).render(script=Markup(script), policy=_POLICY.format(digest), **values)
     return words.printable(filled)
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Where the templates of this package are found; what is not markup is escaped."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("vaeaudit.report.pages"),
         autoescape=True,

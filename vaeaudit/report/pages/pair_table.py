@@ -10,7 +10,7 @@ import numpy as np
 
 from vaeaudit.report import words
 from vaeaudit.report.model import AuditReport
-from vaeaudit.report.pages.figures import typeset
+from vaeaudit.report.pages.figures import sort_key, typeset
 from vaeaudit.report.pages.viewers import easiest_first, hinge_text
 
 COLUMNS = (
@@ -65,18 +65,14 @@ def _cells(report: AuditReport, pair: int) -> Iterator[Cell]:
     if curves.labels is not None:
         yield from (Cell(text=str(label)) for label in curves.labels[pair])
     yield _number(math.nan if curves.spans is None else curves.spans[pair])
-    yield Cell(text=hinge_text(report, pair), key=_key(math.nan if excluded else curves.hinge[pair]))
+    yield Cell(text=hinge_text(report, pair), key=sort_key(math.nan if excluded else curves.hinge[pair]))
     for values in (curves.auddc, curves.floor, curves.linearity):
         yield _number(math.nan if excluded else values[pair])
     yield _number(curves.reach[pair])
     yield _number(curves.reconstruction_error[pair])
     share = float(np.mean(curves.converged[pair]))
-    yield Cell(text=words.NOTHING if math.isnan(share) else f"{100 * share:.0f} %", key=_key(share))
+    yield Cell(text=words.percent(share), key=sort_key(share))
 
 
 def _number(value: float) -> Cell:
-    return Cell(text=typeset(words.number(float(value))), key=_key(value))
-
-
-def _key(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
+    return Cell(text=typeset(words.number(float(value))), key=sort_key(value))

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from vaeaudit.report.damage import Damage
 from vaeaudit.report.local import LINEAR
+from vaeaudit.report.meanings import ROOMS
 from vaeaudit.report.model import AuditReport
 from vaeaudit.report.pages.charts import ACCENT, MUTED, RULE, SERIES, legend, logarithmic, svg
 from vaeaudit.report.pages.drawing import path
-from vaeaudit.report.words import ROOMS, number, setting
+from vaeaudit.report.words import number, setting
 from vaeaudit.statistics import Estimate
 
 Floats = NDArray[np.float64]

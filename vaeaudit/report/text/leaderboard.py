@@ -59,4 +59,4 @@ def _row(entry: Entry, score: str, folder: Path) -> Iterator[Text]:
         yield from (Text(words.NOTHING), Text(words.NOTHING))
     else:
         yield from cells.score(entry.found.report, score, entry.estimate, trusted=not entry.reason)
-    yield Text(words.clean(entry.reason), style="red")
+    yield Text(words.clean(entry.note), style="red" if entry.reason else "yellow")

@@ -49,4 +49,4 @@ def _work(work: Work | None, seconds: float) -> tuple[str, str, str]:
 
 
 def _percent(part: float, whole: float) -> str:
-    return f"{part / whole:.0%}".replace("%", " %") if whole else words.NOTHING
+    return words.percent(part / whole) if whole else words.NOTHING

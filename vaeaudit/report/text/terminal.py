@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vaeaudit.health import Finding
-from vaeaudit.report import certificate_words, movement_words, words
+from vaeaudit.report import certificate_words, local_words, movement_words, words
 from vaeaudit.report.certificates import Certified
 from vaeaudit.report.comparing.comparison import Change, Comparison
 from vaeaudit.report.comparing.differences import SIGNIFICANT
 from vaeaudit.report.geometry import GeometryScores
 from vaeaudit.report.local import LocalPrediction
+from vaeaudit.report.meanings import GEOMETRY, MEANINGS, ROOMS
 from vaeaudit.report.model import ARRAYS_NAME, HTML_NAME, JSON_NAME, AuditReport
 from vaeaudit.report.text import cells
 from vaeaudit.report.text.worst_tables import worst_case
@@ -59,11 +60,9 @@ def print_report(
         console.print(Text(words.clean(os.fspath(saved)), style="bold"), soft_wrap=True)
 
 
-def print_page(
-    page: str | os.PathLike[str], console: Console | None = None, *, heading: str = "With pictures:"
-) -> None:
+def print_page(page: str | os.PathLike[str], *, heading: str = "With pictures:") -> None:
     """Name the HTML page of what was printed, on a line of its own that can be copied."""
-    console = console or Console()
+    console = Console()
     cells.show(console, [Text(f"\n{heading}")])
     console.print(Text(words.clean(os.fspath(page)), style="bold"), soft_wrap=True)
 
@@ -102,13 +101,13 @@ def _report(report: AuditReport) -> Iterator[RenderableType]:
     if report.certificates is not None:
         yield Text()
         yield from _certified(report.certificates)
-    if any(getattr(report, room) is not None for room in words.ROOMS):
+    if any(getattr(report, room) is not None for room in ROOMS):
         yield Text()
         yield _geometry(report)
     if report.local is not None:
         yield Text()
         yield _local(report.local)
-        for sentence in words.local_summary(report.local):
+        for sentence in local_words.summary(report.local):
             yield Text(sentence, style="dim")
     yield Text()
     yield from _findings(report.health)
@@ -158,13 +157,13 @@ def _legend(report: AuditReport) -> Iterator[str]:
 def _geometry(report: AuditReport) -> Table:
     table = cells.table()
     table.add_column("Pullback score", width=22, overflow="fold")
-    for room, title in words.ROOMS.items():
+    for room, title in ROOMS.items():
         scores: GeometryScores | None = getattr(report, room)
         metric = "not computed" if scores is None else f"{words.clean(scores.metric)} metric"
         table.add_column(Text(f"{title}\n{metric}"), min_width=17, overflow="fold")
-    for score in words.GEOMETRY:
+    for score in GEOMETRY:
         if score != "active_units":
-            row = [_geometry_cell(report, room, score) for room in words.ROOMS]
+            row = [_geometry_cell(report, room, score) for room in ROOMS]
             table.add_row(_geometry_label(report, score), *row)
     return table
 
@@ -173,7 +172,7 @@ def _geometry_label(report: AuditReport, score: str) -> Text:
     estimates = [estimate for name, estimate in report.scores().items() if name.endswith(f".{score}")]
     known = sorted({words.direction(estimate) for estimate in estimates} - {words.NOTHING})
     note = f"robust if {known[0]}" if known else "no direction"
-    return Text.assemble(words.MEANINGS[score].label, "\n", (note, "dim"))
+    return Text.assemble(MEANINGS[score].label, "\n", (note, "dim"))
 
 
 def _geometry_cell(report: AuditReport, room: str, score: str) -> Text:
@@ -249,19 +248,23 @@ def _comparison(comparison: Comparison) -> Iterator[RenderableType]:
     yield Text.assemble((old, "bold"), " (old) against ", (new, "bold"), " (new)")
     yield Text()
     table = cells.table()
-    cells.add_columns(table, ("Score", 18), ("Old", 15), ("New", 15), ("Difference", 14), ("Outcome", 10))
+    cells.add_columns(table, ("Score", 18), ("Old", 14), ("New", 14), ("Difference", 13), ("Outcome", 10))
+    # rich narrows columns without a width of their own below what they need at least, and cuts the last one off instead.
+    for column in (table.columns[0], table.columns[-1]):
+        column.width = column.min_width
     room = ""
     for change in comparison.changes:
         before, (room, _, score) = room, change.score.rpartition(".")
         if room != before:
-            table.add_row(Text(words.ROOMS.get(room, room), style="bold"))
+            table.add_row(Text(ROOMS.get(room, room), style="bold"))
         table.add_row(words.label(score), *_comparison_cells(change, score))
     yield table
     yield Text()
     yield from _incomparable(comparison)
     yield Text(
         f"Under each figure its 95 % interval; {PAIRED_MARK} marks differences of the same pairs or images, compared one "
-        f"by one. p is corrected for the {comparison.tests} scores that were compared (Holm); a difference is clear where "
+        f"by one. What one of the reports leaves out is left out of both, so that such a difference need not be that of the two "
+        f"figures. p is corrected for the {comparison.tests} scores that were compared (Holm); a difference is clear where "
         f"it is at most {SIGNIFICANT:.2g}.",
         style="dim",
     )
