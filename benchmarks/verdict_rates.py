@@ -27,6 +27,7 @@ import vaeaudit
 from pytest_vaeaudit.baseline import change_of
 from pytest_vaeaudit.looks import looks_planned
 from vaeaudit import zoo
+from vaeaudit.measurements.curves import headline_of
 from vaeaudit.samples import Sample
 from vaeaudit.statistics import estimate
 
@@ -184,7 +185,7 @@ def decided(
                 if field.name != "strengths"
             },
         )
-        (verdict,) = dataclasses.replace(population, curves=curves).check(
+        (verdict,) = dataclasses.replace(population, curves=curves, **headline_of(curves)).check(
             confidence=confidence, looks=len(looks), **{score: bar}
         )
         if verdict.outcome != "INCONCLUSIVE":
