@@ -88,7 +88,8 @@ def colour(settings: Settings) -> Subject:
 def residual(settings: Settings) -> Subject:
     """The shape of Stable Diffusion's VAE at an eighth of its widths, 64 x 64 pixels, with random weights, and smooth noise."""
     torch.manual_seed(settings.seed)
-    return of_smooth_noise("64 x 64 colour, AutoencoderKL-shaped", kl_shaped(8), 64, settings)
+    narrow, side = (32, 16) if settings.tiny else (8, 64)
+    return of_smooth_noise(f"{side} x {side} colour, AutoencoderKL-shaped", kl_shaped(narrow), side, settings)
 
 
 def kl_shaped(narrow: int) -> nn.Module:
