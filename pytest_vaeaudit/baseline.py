@@ -200,14 +200,15 @@ def change_of(old: Entry, new: Entry) -> Change:
 
 
 def is_open(old: Entry, new: Entry) -> bool:
-    """Whether the new interval has no end that could ever lie on the worse side, and begins there.
+    """Whether the new interval has no end that could ever lie on the worse side, and its figure lies there.
 
-    So it is with a hinge of which many curves do not saturate: nothing bounds it above. Were it let pass, no
-    model could fail the comparison.
+    So it is with a hinge of which many curves do not saturate: nothing bounds it above, and its figure is what it
+    comes to at least. Were it let pass, no model could fail the comparison. Its worse end is not asked: of a model
+    that is no worse it lies beyond the recorded one every other time, or by a last digit on another machine.
     """
     sign = 1.0 if new["higher_is_better"] else -1.0
     unbounded = max(sign * end for end in interval_of(new)) == math.inf
-    return unbounded and sign * worse_end(new) < sign * worse_end(old) - old["slack"]
+    return unbounded and sign * new["value"] < sign * worse_end(old) - old["slack"]
 
 
 def digits_needed(old: Entry | None, new: Entry) -> int:

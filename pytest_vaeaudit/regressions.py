@@ -125,8 +125,8 @@ def _compared(baseline: Baseline, entry: Entry, kept: Kept, item: pytest.Item) -
     _warn_of_environment(item, baseline, old, entry)
     if is_open(old, entry) and update != "all":
         reason = (
-            f"nothing bounds the figure on its better side, and its other end is worse than {baseline.origin} records, so "
-            "whether it regressed cannot be told: see the health findings, or measure more pairs"
+            f"nothing bounds the figure on its better side, and it lies on the worse side of the interval that "
+            f"{baseline.origin} records, so whether it regressed cannot be told: see the health findings, or measure more pairs"
         )
         return _record(entry, kept, old, "INVALID", "unmeasured", reason)
     change = change_of(old, entry)

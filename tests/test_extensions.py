@@ -20,6 +20,7 @@ from vaeaudit import Autoencoder, OptionError, PluginError, attacks, extensions,
 from vaeaudit.checkpoint import Checkpoint
 from vaeaudit.health import Check, Finding
 from vaeaudit.health.finding import found
+from vaeaudit.health.measured import findings_of_originals
 from vaeaudit.hookspecs import Attack, HealthCheck, Score, Seen, hookimpl
 from vaeaudit.identity import versions_beside
 from vaeaudit.measurements.bench import Bench
@@ -335,6 +336,13 @@ def test_a_model_that_answers_by_chance_spoils_every_score_of_a_plugin(report: v
     assert spoiled.affects == ("hinge", "mine.brightness", "mine.apart")
     assert left == other
     assert isinstance(spoiled, Finding)
+
+
+def test_pairs_that_share_originals_spoil_a_plugins_scores_of_pairs(report: vaeaudit.AuditReport) -> None:
+    few, several = (findings_of_originals(24, originals)[0] for originals in (6, 20))
+    spoiled, warned = spoiled_too([few, several], report.extensions)
+    assert spoiled.affects == (*few.affects, "mine.apart")
+    assert warned == several
 
 
 def test_kept_figures_are_those_of_the_same_plugin(bench: Bench, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def read_posterior(output: Any, scale: Scale | None = None, *, doubt: bool = Tru
             `mean`/`logvar` among its members, in any order; or a tuple or list of two or more of these, none of them
             a bare tensor, which are the groups of one latent: levels of a ladder, steps of a recurrence. Codes in
             groups are 1-tuples. A pair of tensors is never two groups.
-        scale: what the second member of a plain pair is; None means a log-variance.
+        scale: what the second member of a plain pair, or the spread of a named tuple, is; None means a log-variance.
         doubt: whether to refuse a plain pair whose second member is positive everywhere, so that it
             may be no log-variance, which costs a look at the values; and two pairs of one shape where `scale` is
             None, which may be (means, log-variances) of two groups.
@@ -129,7 +129,7 @@ def _read_one(output: Any, scale: Scale | None, doubt: bool) -> Posterior:
         return Posterior(mean=_real(output, "the code"), log_variance=None)
     if isinstance(output, Distribution):
         return _from_distribution(output)
-    if (named := _from_names(output)) is not None:
+    if (named := _from_names(output, scale)) is not None:
         return named
     if isinstance(output, (tuple, list)):
         return _from_sequence(output, scale, doubt)
@@ -246,12 +246,15 @@ def _from_distribution(distribution: Distribution) -> Posterior:
     return _from_pair(base.loc, base.scale, "std")
 
 
-def _from_names(output: Any) -> Posterior | None:
-    """The Gaussian that members of an object, a mapping or a named tuple are called, in whichever order they stand."""
+def _from_names(output: Any, scale: Scale | None) -> Posterior | None:
+    """The Gaussian that members of an object, a mapping or a named tuple are called, in whichever order they stand.
+
+    A named tuple is a pair as well, so a scale that is given is that of its member, whatever that is called.
+    """
     for mean, log_variance in _PAIRS:
         pair = _member(output, mean), _member(output, log_variance)
         if isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
-            return _from_pair(pair[0], pair[1], "log_variance")
+            return _from_pair(pair[0], pair[1], (scale if isinstance(output, tuple) else None) or "log_variance")
     return None
 
 

@@ -19,6 +19,7 @@ from pytest_vaeaudit.baseline import (
     change_of,
     digits_needed,
     entry_of,
+    is_open,
     key_of,
     read_baseline,
     updated,
@@ -347,18 +348,31 @@ def test_as_many_digits_are_told_as_the_comparison_takes(old: Any, new: Any, sla
     assert digits_needed(before, before) == 3
 
 
-def test_a_figure_that_nothing_bounds_on_its_better_side_passes_only_where_its_other_end_does(project: Any) -> None:
+def test_a_figure_that_nothing_bounds_on_its_better_side_is_invalid_where_a_bounded_one_would_fail(
+    project: Any,
+) -> None:
     project.write(HINGE_HELD)
     recorded(project)
     project.set_model(hinge=0.2, censored=True)
     result = project.run()
     result.assert_outcomes(failed=1)
     assert "INVALID" in lines(result)
-    assert f"its other end is worse than {FILE} records, so whether it regressed cannot be told" in lines(result)
+    assert f"worse side of the interval that {FILE} records, so whether it regressed cannot be told" in lines(result)
     project.run("--vaeaudit-update=all").assert_outcomes(passed=1)
     recorded(project)
     project.set_model(hinge=0.9, censored=True)
     project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("high", [None, 0.55])
+def test_a_figure_open_towards_better_may_begin_below_the_recorded_one_as_any_other_may(high: float | None) -> None:
+    """Two draws of one model, or two machines: which of the intervals begins lower is chance."""
+    before = entry(value=0.5, low=0.45, high=high)
+    assert not is_open(before, entry(value=0.5, low=0.45 - 1e-12, high=None))
+    assert not is_open(before, entry(value=0.46, low=0.38, high=None))
+    assert is_open(before, entry(value=0.44, low=0.38, high=None))
+    assert not is_open({**before, "slack": 0.02}, entry(value=0.44, low=0.38, high=None))
+    assert not is_open(before, entry(value=0.44, low=0.38, high=0.6)), "change_of tells of bounded ones"
 
 
 def test_two_audits_of_one_test_are_not_held_against_one_entry(project: Any) -> None:

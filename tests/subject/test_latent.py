@@ -99,6 +99,14 @@ def test_every_form_of_a_gaussian_is_the_same_posterior(form: str) -> None:
     torch.testing.assert_close(posterior.log_variance.reshape(5, 3), expected)
 
 
+@pytest.mark.parametrize(("scale", "spread"), [("std", STD), ("variance", STD.square())])
+def test_a_scale_that_is_given_is_that_of_a_named_tuple_too(scale: Any, spread: Tensor) -> None:
+    posterior = read_posterior(Backwards(spread, MEAN), scale)
+    assert posterior.log_variance is not None
+    torch.testing.assert_close(posterior.mean, MEAN)
+    torch.testing.assert_close(posterior.log_variance, LOG_VARIANCE)
+
+
 @pytest.mark.parametrize(
     "output",
     [MEAN, (MEAN,), [MEAN], {"embedding": MEAN}, SimpleNamespace(latents=MEAN), SimpleNamespace(latent=MEAN, step=3)],

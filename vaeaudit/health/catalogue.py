@@ -274,7 +274,7 @@ CHECKS: dict[str, Check] = {
         threshold="Fewer than pairs is a warning, fewer than half as many INVALID. With 24 pairs a verdict at 95 % passes falsely up "
         "to 13 times in 100 where 12 originals stand twice each, 23 times with 6 originals, 50 with a single one (simulated, "
         "the figures of an original all alike). Pairs that are drawn have an original each.",
-        spoils=f"{_ATTACK}, reach, certified_distortion",
+        spoils=f"{_ATTACK}, reach, certified_distortion, scores of plugins that are measured a pair",
         cause="Pairs were given, and name some originals several times.",
         consequence="Intervals and bounds take every pair for independent of the others. Of images in general they tell less "
         "than they claim; of these images alone they tell what they say.",

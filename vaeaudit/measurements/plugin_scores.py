@@ -21,6 +21,8 @@ from vaeaudit.statistics import estimate
 
 _OF_THE_MODEL = ("stochastic_encoder", "stochastic_decoder", "stateful_model")
 """Findings after which no figure of the model means anything, a plugin's neither."""
+_OF_PAIRS = ("shared_originals",)
+"""Findings after which nothing that is measured a pair bears a verdict, whoever measured it."""
 _NO_TARGETS = np.zeros(0, dtype=np.int64)
 
 
@@ -35,11 +37,14 @@ def plugin_scores(bench: Bench) -> tuple[tuple[ExtensionScore, ...], list[health
 
 
 def spoiled_too(findings: list[health.Finding], scores: tuple[ExtensionScore, ...]) -> list[health.Finding]:
-    """Findings of which those that leave no figure of the model standing affect the plugins' scores as well."""
-    names = tuple(score.name for score in scores)
+    """Findings of which those that leave no figure of the model, or of its pairs, standing affect the plugins' as well."""
+    names = {
+        **dict.fromkeys(_OF_THE_MODEL, tuple(score.name for score in scores)),
+        **dict.fromkeys(_OF_PAIRS, tuple(score.name for score in scores if score.per == "pair")),
+    }
     return [
-        replace(finding, affects=(*finding.affects, *names))
-        if finding.name in _OF_THE_MODEL and finding.severity == "invalid" else finding
+        replace(finding, affects=(*finding.affects, *names.get(finding.name, ())))
+        if finding.severity == "invalid" else finding
         for finding in findings
     ]  # fmt: skip
 
