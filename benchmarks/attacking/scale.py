@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from attacking import scaling, subjects
@@ -103,9 +104,19 @@ def subject_of(size: Size, settings: Settings) -> subjects.Subject:
     if size.model.startswith("64"):
         return subjects.colour(dataclasses.replace(settings, pairs=size.pairs))
     torch.manual_seed(settings.seed)
-    return subjects.of_smooth_noise(
-        size.model, subjects.kl_shaped(NARROW), 512, dataclasses.replace(settings, pairs=size.pairs)
-    )
+    return subjects.of_smooth_noise(size.model, kl_shaped(), 512, dataclasses.replace(settings, pairs=size.pairs))
+
+
+def kl_shaped() -> nn.Module:
+    """Two blocks a level, attention in the middle, 4 latent channels."""
+    from diffusers import AutoencoderKL
+
+    model: nn.Module = AutoencoderKL(
+        block_out_channels=tuple(width // NARROW for width in (128, 256, 512, 512)), layers_per_block=2,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4, norm_num_groups=max(1, 32 // NARROW), sample_size=512,
+    )  # fmt: skip
+    return model
 
 
 def attacked(subject: subjects.Subject, model: str, pairs: int) -> int:

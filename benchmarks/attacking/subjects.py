@@ -85,25 +85,6 @@ def colour(settings: Settings) -> Subject:
     return of_smooth_noise("64 x 64 colour", ColourVAE(), 64, settings)
 
 
-def residual(settings: Settings) -> Subject:
-    """The shape of Stable Diffusion's VAE at an eighth of its widths, 64 x 64 pixels, with random weights, and smooth noise."""
-    torch.manual_seed(settings.seed)
-    narrow, side = (32, 16) if settings.tiny else (8, 64)
-    return of_smooth_noise(f"{side} x {side} colour, AutoencoderKL-shaped", kl_shaped(narrow), side, settings)
-
-
-def kl_shaped(narrow: int) -> nn.Module:
-    """Two blocks a level, attention in the middle, 4 latent channels; all widths divided by `narrow`."""
-    from diffusers import AutoencoderKL
-
-    model: nn.Module = AutoencoderKL(
-        block_out_channels=tuple(width // narrow for width in (128, 256, 512, 512)), layers_per_block=2,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4, norm_num_groups=max(1, 32 // narrow), sample_size=512,
-    )  # fmt: skip
-    return model
-
-
 def of_smooth_noise(name: str, model: nn.Module, side: int, settings: Settings) -> Subject:
     """A model with images of smooth random colours, `(pairs, 3, side, side)`."""
     coarse = torch.rand(2 * settings.pairs, 3, 8, 8)
